@@ -1,0 +1,22 @@
+"""EmoCo in Keras 3: emotion-aware contrastive learning for facial action unit detection.
+
+`EmoCo` is the model, `losses` its equations, `MultiQueueDictionary` its negatives, `MomentumEncoder` its key
+encoder's update, `encoders`, `optimizers` and `augment` the paper's recipe.
+"""
+
+from keras_emoco import augment, encoders, losses, optimizers
+from keras_emoco.emoco import EmoCo
+from keras_emoco.momentum_encoder import MomentumEncoder
+from keras_emoco.multi_queue_dictionary import MultiQueueDictionary
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "EmoCo",
+    "MomentumEncoder",
+    "MultiQueueDictionary",
+    "augment",
+    "encoders",
+    "losses",
+    "optimizers",
+]

@@ -1,0 +1,86 @@
+"""Encoders: models from images to one feature vector each, global average pooling on top."""
+
+import keras
+
+# stackwise_num_filters and strides are those of every ResNet; blocks and type are the torchvision ones.
+_RESNETS = {
+    "resnet18": ("basic_block", [2, 2, 2, 2]),
+    "resnet34": ("basic_block", [3, 4, 6, 3]),
+    "resnet50": ("bottleneck_block", [3, 4, 6, 3]),
+    "resnet101": ("bottleneck_block", [3, 4, 23, 3]),
+}
+# ResNet halves the image five times: below this side its last map has no pixel of its own.
+MIN_IMAGE_SIZE = 32
+
+
+def build(backbone: str | keras.Model, image_size: int | None = None) -> keras.Model:
+    """An encoder with global average pooling on top.
+
+    The ResNets are the torchvision ones (stride in the 3x3, symmetric padding, BatchNorm momentum 0.9 and
+    epsilon 1e-5 in Keras's terms), so that published weights load.
+
+    Args:
+        backbone: `"resnet18"`, `"resnet34"`, `"resnet50"`, `"resnet101"`, or a `keras_hub` or `keras_cv`
+            backbone or any `keras.Model` whose output is a map `(batch, height, width, channels)` or
+            already a vector `(batch, features)`.
+        image_size: side of the square RGB images in pixels. Needed with a name; with a model it is checked
+            against the model's input where given.
+
+    Returns:
+        A `keras.Model` from `(batch, image_size, image_size, 3)` to `(batch, features)`.
+
+    Raises:
+        ValueError: unknown name, image too small, or a model whose input or output has another shape.
+    """
+    if isinstance(backbone, str):
+        return _resnet(backbone, image_size)
+    if len(backbone.inputs or []) != 1 or len(backbone.outputs or []) != 1:
+        raise ValueError(
+            f"an encoder has one input and one output; {backbone.name!r} has {len(backbone.inputs or [])} and "
+            f"{len(backbone.outputs or [])}: build it, or wrap it in a functional keras.Model"
+        )
+    sides = backbone.inputs[0].shape[1:3]
+    if image_size is not None and any(side not in (None, image_size) for side in sides):
+        raise ValueError(f"{backbone.name!r} takes images of {sides}; got image_size={image_size}")
+    return _pooled(backbone)
+
+
+def _resnet(name, image_size):
+    if name not in _RESNETS:
+        raise ValueError(
+            f"unknown encoder {name!r}: use one of {', '.join(_RESNETS)}, or pass a keras_hub or keras_cv "
+            "backbone or a keras.Model"
+        )
+    if image_size is None or image_size < MIN_IMAGE_SIZE:
+        raise ValueError(
+            f"image_size must be at least {MIN_IMAGE_SIZE} pixels for {name}, which halves the image five "
+            f"times; got {image_size}"
+        )
+    # Imported here: keras_hub takes seconds, and a user with an encoder of their own does not need it.
+    import keras_hub
+
+    block_type, blocks = _RESNETS[name]
+    backbone = keras_hub.models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[7],
+        stackwise_num_filters=[64, 128, 256, 512],
+        stackwise_num_blocks=blocks,
+        stackwise_num_strides=[1, 2, 2, 2],
+        block_type=block_type,
+        image_shape=(image_size, image_size, 3),
+    )
+    return _pooled(backbone, name)
+
+
+def _pooled(backbone, name=None):
+    output = backbone.outputs[0]
+    if len(output.shape) == 2:
+        return backbone
+    if len(output.shape) != 4:
+        raise ValueError(
+            f"the output of {backbone.name!r} has shape {output.shape}; an encoder ends in a map (batch, "
+            "height, width, channels) or a vector (batch, features)"
+        )
+    # Layer by layer, not the backbone as one layer: the saved encoder then loads without its library.
+    features = keras.layers.GlobalAveragePooling2D(name="features")(output)
+    return keras.Model(backbone.inputs, features, name=name or f"{backbone.name}_encoder")

@@ -1,0 +1,167 @@
+"""Equations (4) and (5) of the paper as pure functions of tensors, and (2) beside them.
+
+Nothing here knows of models, replicas or variables; the loop over the queues is in `backend`.
+"""
+
+import keras
+from keras import ops
+
+from keras_emoco import backend
+
+# Below this distance two unit vectors of float32 are the same: their difference has no direction.
+EPSILON = 1e-6
+
+
+def emotion_loss(logits, labels):
+    """Cross-entropy of the emotion classifier, equation (2).
+
+    Args:
+        logits: `(B, C)`, the products `w_j q`.
+        labels: `(B,)` integers in `[0, C)`.
+
+    Returns:
+        `(B,)` float32.
+    """
+    return keras.losses.sparse_categorical_crossentropy(
+        labels, ops.cast(logits, "float32"), from_logits=True
+    )
+
+
+def l2_normalize(x):
+    """`x / |x|` over the last axis in float32; zero where `x` is zero."""
+    x = ops.cast(x, "float32")
+    squared = ops.sum(ops.square(x), axis=-1, keepdims=True)
+    # The inner `where` keeps the square root's gradient finite where the outer one discards it.
+    positive = squared > EPSILON**2
+    return ops.where(positive, x / ops.sqrt(ops.where(positive, squared, 1.0)), 0.0)
+
+
+def intra_class_normalize(x, prototypes):
+    """Intra-class normalisation `N(x) = (x - w~) / |x - w~|`, equation (4), with `w~ = w / |w|`.
+
+    No gradient flows into the prototypes: they are the centre of the space, not a part of it.
+
+    Args:
+        x: `(..., D)` unit vectors.
+        prototypes: `(..., D)` raw rows `w` of the emotion classifier, one for each row of `x`.
+
+    Returns:
+        `(..., D)` float32 unit vectors; zero where `x` is its prototype.
+    """
+    return l2_normalize(ops.cast(x, "float32") - ops.stop_gradient(l2_normalize(prototypes)))
+
+
+def contrastive_loss(queries, keys, labels, queues, prototypes=None, temperature=0.2):
+    """Emotion-aware contrastive loss, equation (5), of each query against its own emotion's queue.
+
+    The gradient reaches the queries alone: keys, queues and prototypes are constants, as in MoCo.
+
+    Args:
+        queries: `(B, D)` unit vectors `q`.
+        keys: `(B, D)` unit vectors `k+`, the positives.
+        labels: `(B,)` integers in `[0, C)`, the emotion of each query.
+        queues: `(C, K, D)` unit vectors `k-`, one queue for each emotion, or `(1, K, D)`, one for all.
+        prototypes: `(C, D)` raw rows of the emotion classifier, or None for plain L2 normalisation.
+        temperature: `tau`.
+
+    Returns:
+        `(B,)` float32.
+    """
+    loss, _ = contrastive_loss_and_accuracy(queries, keys, labels, queues, prototypes, temperature)
+    return loss
+
+
+def contrastive_loss_and_accuracy(queries, keys, labels, queues, prototypes=None, temperature=0.2):
+    """`contrastive_loss`, and for each query whether its positive beats all its negatives.
+
+    Args: as `contrastive_loss`.
+
+    Returns:
+        `(B,)` float32 loss and `(B,)` float32 of 0 and 1.
+    """
+    queries, keys = ops.cast(queries, "float32"), ops.stop_gradient(ops.cast(keys, "float32"))
+    labels = ops.cast(labels, "int32")
+    if prototypes is None:
+        groups = labels if queues.shape[0] > 1 else ops.zeros_like(labels)
+    else:
+        groups = labels
+        prototypes = ops.stop_gradient(l2_normalize(prototypes))
+        own = ops.take(prototypes, labels, axis=0)
+        queries, keys = intra_class_normalize(queries, own), intra_class_normalize(keys, own)
+    queries = queries / temperature
+    positive = ops.sum(queries * keys, axis=-1)
+    negatives, hardest = negatives_logsumexp(queries, groups, queues, prototypes)
+    # -log(e^p / (e^p + sum e^n)) = log(1 + e^(logsumexp(n) - p))
+    return ops.softplus(negatives - positive), ops.cast(positive > hardest, "float32")
+
+
+def negatives_logsumexp(queries, groups, queues, prototypes):
+    """Log-sum-exp and maximum of each query's products with its own normalised queue.
+
+    The queue is read once, in chunks: beside the sum of exponentials it accumulates the sum of the keys
+    they weigh. That is the gradient, so the backward pass is one product of `(B, D)` tensors and
+    neither a `(B, K)` matrix nor a normalised dictionary exists.
+
+    Args:
+        queries: `(B, D)`, normalised and divided by the temperature.
+        groups: `(B,)` int32: which queue, and which prototype, is the query's own.
+        queues: `(G, K, D)` or `(1, K, D)`.
+        prototypes: `(G, D)` unit vectors or None.
+
+    Returns:
+        `(B,)` log-sum-exp and `(B,)` maximum, float32.
+    """
+    constants = ops.stop_gradient(queries)
+    nothing = ops.zeros_like(constants[:, 0])
+    state = (nothing - 1e30, nothing, ops.zeros_like(constants))
+    state = backend.fold_queues(absorb, state, constants, groups, queues, prototypes)
+    maximum, total, weighted = state
+    logsumexp = maximum + ops.log(total)
+    gradient = ops.stop_gradient(weighted / total[:, None])
+    # Zero in value; its derivative with respect to the queries is the gradient found on the way.
+    carrier = ops.sum(gradient * (queries - constants), axis=-1)
+    return ops.stop_gradient(logsumexp) + carrier, ops.stop_gradient(maximum)
+
+
+def absorb(state, queries, prototype, keys):
+    """Take one chunk of one queue into the running log-sum-exp of the queries that own it.
+
+    With n queries u = N(q) / tau, S keys k of the chunk and the prototype w, all of them unit vectors
+    before the division, the logit of (5) needs neither k - w nor its norm as a tensor of the chunk's size:
+
+        <u, N(k)> = (u.k - u.w) / |k - w|     and     |k - w|^2 = 2 - 2 k.w
+
+    so u.k and k.w come from one product of the chunk with the stacked [u; w].
+
+    Args:
+        state: maximum `(n,)`, total `(n,)` = sum of e^(logit - maximum), weighted `(n, D)` = the same sum
+            with each term times N(k), the derivative of its logit with respect to u.
+        queries: `(n, D)` u.
+        prototype: `(D,)` w, or None for plain L2 normalisation, where the logit is u.k.
+        keys: `(S, D)`.
+
+    Returns:
+        The new state.
+    """
+    maximum, total, weighted = state
+    if prototype is None:
+        logits = ops.matmul(queries, ops.transpose(keys))
+    else:
+        stacked = ops.concatenate([queries, prototype[None]], axis=0)
+        products = ops.matmul(stacked, ops.transpose(keys))
+        squared = 2.0 - 2.0 * products[-1]
+        # A key closer to the prototype than float32 can tell has N(k) = 0.
+        near = squared <= EPSILON
+        inverse = ops.where(near, 0.0, ops.rsqrt(ops.where(near, 1.0, squared)))
+        logits = (products[:-1] - ops.matmul(queries, prototype[:, None])) * inverse
+    new_maximum = ops.maximum(maximum, ops.max(logits, axis=-1))
+    decay = ops.exp(maximum - new_maximum)
+    weights = ops.exp(logits - new_maximum[:, None])
+    total = total * decay + ops.sum(weights, axis=-1)
+    if prototype is None:
+        weighted = weighted * decay[:, None] + ops.matmul(weights, keys)
+    else:
+        weights = weights * inverse
+        weighted = weighted * decay[:, None] + ops.matmul(weights, keys)
+        weighted = weighted - ops.sum(weights, axis=-1, keepdims=True) * prototype
+    return new_maximum, total, weighted

@@ -1,0 +1,34 @@
+"""The momentum update of the key encoder, equation (3), as a callback."""
+
+import keras
+
+from keras_emoco import backend
+
+
+class MomentumEncoder(keras.callbacks.Callback):
+    """Moves the key encoder towards the query encoder after every optimiser step, equation (3).
+
+    `EmoCo.fit` adds one with the model's own momentum when the caller does not. The callback owns `m` and
+    the formula; the model's compiled step calls `update`, once after each optimiser step. A hook that runs
+    between calls of the compiled function could not: with `steps_per_execution=n` it runs every n steps.
+
+    Args:
+        momentum: `m` in `[0, 1)`.
+
+    Raises:
+        ValueError: `momentum` lies outside `[0, 1)`.
+    """
+
+    def __init__(self, momentum: float = 0.999):
+        super().__init__()
+        if not 0.0 <= momentum < 1.0:
+            raise ValueError(f"momentum must lie in [0, 1); got {momentum}")
+        self.momentum = momentum
+
+    def update(self, model) -> None:
+        """`theta_k := m theta_k + (1 - m) theta_q`.
+
+        theta are the trained weights, the scale and offset of BatchNorm among them; its statistics are not:
+        the key encoder keeps its own.
+        """
+        backend.moving_average(model.key_variables, model.query_variables, self.momentum)
