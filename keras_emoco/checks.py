@@ -83,7 +83,7 @@ def training_data(x, y, num_classes):
         ValueError: labels outside `[0, num_classes)`, or elements that are not `((query, key), label)`.
     """
     if isinstance(x, tf.data.Dataset):
-        return x.map(lambda *element: _checked_element(element, num_classes), deterministic=True)
+        return x.map(lambda *element: _checked_element(element, num_classes))
     if y is not None:
         labels = np.asarray(keras.ops.convert_to_numpy(y)).reshape(-1)
         wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))

@@ -90,6 +90,8 @@ class EmoCo(keras.Model):
             num_classes, use_bias=False, kernel_initializer=initializer, dtype="float32", name="classifier"
         )
         self.classifier.build((None, projection_dim))
+        # Without its loss it has no gradient, and weight decay alone must not move it.
+        self.classifier.trainable = emotion_weight > 0
         self.key_encoder = _frozen_copy(encoder)
         self.key_projection_head = _frozen_copy(self.projection_head)
         self.dictionary = MultiQueueDictionary(

@@ -1,0 +1,222 @@
+"""Reads the files in users' folders, zip and tar archives in place, and refuses what no data archive holds.
+
+Not for writing or unpacking archives, and knows nothing of what the files mean.
+"""
+
+import contextlib
+import dataclasses
+import fnmatch
+import functools
+import gzip
+import io
+import os
+import pathlib
+import re
+import stat
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, TypeVar
+
+from PIL import Image
+
+# Limits against decompression bombs. The largest honest file known is FER2013's CSV: 0.3 GB, packed 3:1.
+# Deflate can reach 1032:1; files of up to ANY_RATIO_BYTES may, since they do no harm.
+MAX_BYTES = 1 << 30
+MAX_RATIO = 200
+ANY_RATIO_BYTES = 1 << 24
+
+# What readers of damaged archives raise; RuntimeError is how zipfile says "encrypted" or "unknown method".
+_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError)
+
+T = TypeVar("T")
+
+
+class ArchiveError(ValueError):
+    """A folder or archive that cannot be read, or that holds what is refused."""
+
+
+def safe_name(name: str, where: str) -> str:
+    """Returns `name` with forward slashes and without `./`; `where` tells the user who named it.
+
+    Raises:
+      ArchiveError: for an absolute path, a drive letter, or a path that climbs with `..`.
+    """
+    path = pathlib.PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or re.match("[A-Za-z]:", name) or ".." in path.parts:
+        raise ArchiveError(
+            f"{where}: the path {name!r} leads out of its folder; expected a relative path without '..': "
+            "correct the name, or pack the data again from inside their folder."
+        )
+    return str(path)
+
+
+@dataclasses.dataclass(frozen=True)
+class _File:
+    name: str
+    is_regular: bool
+    size: int
+    packed_size: int
+    open: Callable[[], BinaryIO]
+
+
+class Archive:
+    """The files of one folder or archive; `open_archive` makes it.
+
+    Attributes:
+      path: The folder or archive.
+      names: Names of the files, sorted, with forward slashes, relative to `path`. Left out is what operating
+        systems add by themselves: names that begin with a dot, `__MACOSX/`, `Thumbs.db`.
+    """
+
+    def __init__(self, path: pathlib.Path, files: list[_File]):
+        self.path = path
+        self._files: dict[str, _File] = {}
+        for file in files:
+            name = safe_name(file.name, str(path))
+            if any(p.startswith(".") or p in ("__MACOSX", "Thumbs.db") for p in name.split("/")):
+                continue
+            if not file.is_regular:
+                raise ArchiveError(
+                    f"{path}: {name!r} is a link or a device, which is refused: put the file itself there."
+                )
+            if name in self._files:
+                raise ArchiveError(f"{path}: holds {name!r} twice: pack it again.")
+            self._files[name] = file
+        self.names: tuple[str, ...] = tuple(sorted(self._files))
+
+    def read(self, name: str, first: int = -1) -> bytes:
+        """Returns the bytes of the file `name`, or its `first` bytes.
+
+        Raises:
+          ArchiveError: if the file is damaged, encrypted, or unpacks to more than the limits of this module.
+        """
+        file = self._files[name]
+        if file.size > MAX_BYTES or file.size > max(ANY_RATIO_BYTES, MAX_RATIO * file.packed_size):
+            raise ArchiveError(
+                f"{self.path}: {name!r} unpacks from {file.packed_size:,} to {file.size:,} bytes; at most "
+                f"{MAX_BYTES:,} bytes and {MAX_RATIO} times the packed size are read: "
+                "get the archive from its original source."
+            )
+        try:
+            with file.open() as stream:
+                return stream.read(first)
+        except _DAMAGE as error:
+            raise ArchiveError(
+                f"{self.path}: {name!r} cannot be read ({error}); it is truncated, damaged or encrypted: "
+                "get the archive again, or unpack it and use the folder."
+            ) from error
+
+    def read_image(self, name: str) -> tuple[bytes, tuple[int, int]]:
+        """Returns the bytes of a JPEG or PNG file and its (width, height) in pixels.
+
+        Raises:
+          ArchiveError: as `read`, and if the image does not decode from its first to its last row.
+        """
+        data = self.read(name)
+        try:
+            with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
+                image.load()
+                return data, image.size
+        except Exception as error:  # Decoders raise many kinds of errors; the remedy is the same.
+            raise ArchiveError(
+                f"{self.path}: {name!r} does not decode as a JPEG or PNG image ({error}): "
+                "replace it by an intact copy, or convert it to one of these formats."
+            ) from error
+
+
+@contextlib.contextmanager
+def open_archive(path: str | os.PathLike) -> Iterator[Archive]:
+    """Opens a folder, a `.zip`, a `.tar`, a `.tar.gz` or a `.tgz` for the length of a `with` statement.
+
+    Raises:
+      ArchiveError: if it is none of these, is truncated or damaged, or holds a link, a device, a name twice,
+        or a path that leads out of it.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        list_files = _folder_files
+    elif path.name.endswith(".zip"):
+        list_files = _zip_files
+    elif path.name.endswith((".tar", ".tar.gz", ".tgz")):
+        list_files = _tar_files
+    else:
+        raise ArchiveError(f"{path}: expected a folder, .zip, .tar, .tar.gz or .tgz.")
+    with contextlib.ExitStack() as stack:
+        try:
+            files = list(list_files(path, stack))
+        except _DAMAGE as error:
+            raise ArchiveError(
+                f"{path}: cannot be read ({error}); it is truncated or damaged: get it again."
+            ) from error
+        yield Archive(path, files)
+
+
+def _folder_files(path: pathlib.Path, stack: contextlib.ExitStack) -> Iterator[_File]:
+    for folder, subfolders, names in os.walk(path):
+        for name in names + [s for s in subfolders if os.path.islink(os.path.join(folder, s))]:
+            file = pathlib.Path(folder, name)
+            status = file.lstat()
+            is_regular = stat.S_ISREG(status.st_mode)
+            name = file.relative_to(path).as_posix()
+            yield _File(name, is_regular, status.st_size, status.st_size, functools.partial(file.open, "rb"))
+
+
+def _zip_files(path: pathlib.Path, stack: contextlib.ExitStack) -> Iterator[_File]:
+    archive = stack.enter_context(zipfile.ZipFile(path))
+    for info in archive.infolist():
+        if not info.is_dir():
+            is_regular = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)  # 0: not packed on Unix.
+            open_file = functools.partial(archive.open, info)
+            yield _File(info.filename, is_regular, info.file_size, info.compress_size, open_file)
+
+
+def _tar_files(path: pathlib.Path, stack: contextlib.ExitStack) -> Iterator[_File]:
+    stream = stack.enter_context(path.open("rb"))
+    if not path.name.endswith(".tar"):
+        # A gzip stream cannot be read out of order, so it is unpacked once, to a file without a name.
+        packed = stream
+        stream = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115, the stack closes it.
+        with gzip.open(packed) as unpacked:
+            while block := unpacked.read(1 << 20):
+                stream.write(block)
+                if stream.tell() > max(ANY_RATIO_BYTES, MAX_RATIO * path.stat().st_size):
+                    raise ArchiveError(
+                        f"{path}: unpacks to more than {MAX_RATIO} times its size, which is refused: "
+                        "get the archive from its original source."
+                    )
+        stream.seek(0)
+    archive = stack.enter_context(tarfile.TarFile(fileobj=stream))
+    for info in archive:
+        if not info.isdir():
+            open_file = functools.partial(archive.extractfile, info)
+            yield _File(info.name, info.isfile(), info.size, info.size, open_file)
+
+
+def search(
+    folder: pathlib.Path, patterns: tuple[str, ...], inspect: Callable[[Archive], list[T]]
+) -> tuple[list[T], list[ArchiveError]]:
+    """Looks for a data set in `folder` and in the archives that lie directly in it.
+
+    Args:
+      folder: The manual directory.
+      patterns: Shell patterns of the archives' names.
+      inspect: Returns what it recognises in an open archive.
+
+    Returns:
+      All that was recognised, the folder's first, then by archive name; and the errors of what could not be
+      read, which matter only if the data set was not found elsewhere.
+    """
+    archives = [
+        p for p in sorted(folder.iterdir()) if any(fnmatch.fnmatch(p.name, glob) for glob in patterns)
+    ]
+    found, unreadable = [], []
+    for path in [folder, *(p for p in archives if p.is_file())]:
+        try:
+            with open_archive(path) as archive:
+                found += inspect(archive)
+        except ArchiveError as error:
+            unreadable.append(error)
+    return found, unreadable

@@ -1,0 +1,6 @@
+"""Command-line programs: `python -m trainers.pretrain --help`, `python -m trainers.probe --help`."""
+
+import os
+
+# TensorFlow's notes on the processor and on absent GPUs would bury the progress bar.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -1,0 +1,66 @@
+"""Checkpoints of a run: written whole or not at all, so that a killed run goes on where it stopped."""
+
+import json
+import pathlib
+import shutil
+
+import keras
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Writes weights, dictionary, optimiser and history at the end of each epoch; stops on a NaN loss.
+
+    A checkpoint is a directory `step_<steps done>` with `model.weights.h5` and `history.json`; it is written
+    under another name and renamed when complete.
+
+    Args:
+        directory: where they go.
+        keep: how many of the newest are kept.
+
+    Raises:
+        FloatingPointError: in training, when the loss is not finite.
+    """
+
+    def __init__(self, directory: pathlib.Path, keep: int = 2):
+        super().__init__()
+        self.directory, self.keep = directory, keep
+        self.history: list[dict] = []
+
+    def restore(self, model) -> int:
+        """Put the newest checkpoint, if there is one, into a compiled model; returns the steps it had done."""
+        paths = self._paths()
+        if not paths:
+            return 0
+        model.optimizer.build(model.trainable_variables)
+        model.load_weights(paths[-1] / "model.weights.h5")
+        self.history = json.loads((paths[-1] / "history.json").read_text())
+        return int(paths[-1].name.removeprefix("step_"))
+
+    def on_train_batch_end(self, batch, logs=None):
+        loss = float((logs or {}).get("loss", 0.0))
+        if loss - loss != 0.0:  # NaN and both infinities
+            step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+            last = self._paths()[-1:] or ["none was written yet"]
+            raise FloatingPointError(
+                f"the loss is {loss} at step {step}: training stopped. Last good checkpoint: {last[0]}. Lower "
+                "--base_learning_rate, raise --temperature, or look for broken images in the data"
+            )
+
+    def on_epoch_end(self, epoch, logs=None):
+        if keras.backend.backend() == "jax":
+            self.model.jax_state_sync()
+        self.history.append({name: float(value) for name, value in (logs or {}).items()})
+        step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+        final = self.directory / f"step_{step:09d}"
+        partial = self.directory / f"partial_{step:09d}"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        self.model.save_weights(partial / "model.weights.h5")
+        (partial / "history.json").write_text(json.dumps(self.history, indent=1))
+        shutil.rmtree(final, ignore_errors=True)
+        partial.rename(final)
+        for old in self._paths()[: -self.keep]:
+            shutil.rmtree(old)
+
+    def _paths(self):
+        return sorted(self.directory.glob("step_*"))

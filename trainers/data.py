@@ -1,0 +1,46 @@
+"""From a TFDS name to examples with their pictures still encoded. Builders are in `tfds_builders`."""
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+import tfds_builders  # noqa: F401  (registers the builders)
+
+
+def prepare(dataset: str, data_dir: str | None = None, manual_dir: str | None = None):
+    """The builder of a data set, built if it was not.
+
+    Args:
+        dataset: as `tfds.load` takes it.
+        data_dir: where TFDS keeps what it built; None for `~/tensorflow_datasets`.
+        manual_dir: where the data set lies as its owner distributes it.
+    """
+    builder = tfds.builder(dataset, data_dir=data_dir)
+    config = tfds.download.DownloadConfig(manual_dir=manual_dir) if manual_dir else None
+    builder.download_and_prepare(download_config=config)
+    return builder
+
+
+def examples(builder, split: str) -> tf.data.Dataset:
+    """The examples of a split, in the same order at each pass, `image` as the bytes of its file."""
+    return builder.as_dataset(
+        split=split,
+        decoders={"image": tfds.decode.SkipDecoding()},
+        shuffle_files=False,
+        read_config=tfds.ReadConfig(interleave_cycle_length=1),
+    )
+
+
+def emotion_names(builder) -> list[str]:
+    """The names of the emotions, in label order.
+
+    Raises:
+        ValueError: the data set has no emotion labels.
+    """
+    features = builder.info.features
+    feature = features["emotion"] if "emotion" in features else None
+    if not isinstance(feature, tfds.features.ClassLabel):
+        raise ValueError(
+            f"{builder.info.full_name} has no class label 'emotion', and pretraining needs one: its features are "
+            f"{', '.join(features)}"
+        )
+    return list(feature.names)

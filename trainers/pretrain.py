@@ -1,0 +1,264 @@
+"""Pretrain EmoCo on expression-labelled faces, then probe its frozen features for action units.
+
+With no flags: the demo preset on the built-in synthetic faces, under ten minutes on two cores. The paper's
+recipe is `--preset=paper --dataset=affectnet --manual_dir=DIR`. A run that was killed goes on when the same
+command is given again.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import platform
+import sys
+import time
+
+import keras
+import numpy as np
+from absl import app, flags, logging
+
+import keras_emoco
+from keras_emoco import augment
+from trainers import checkpoints, data, figures, presets, probe, strategies
+
+FLAGS = flags.FLAGS
+# Settings that the contrastive branch alone reads, and so mean nothing without it.
+CONTRASTIVE_ONLY = ("queue_size", "temperature", "dictionary", "normalization", "momentum")
+
+
+def define_flags():
+    """One flag for each value of a preset, and those that say where things are and who trains."""
+    flags.DEFINE_enum("preset", "demo", sorted(presets.PRESETS), "recipe; every flag given overrides its value")
+    for field in dataclasses.fields(presets.Preset):
+        define = {str: flags.DEFINE_string, int: flags.DEFINE_integer, float: flags.DEFINE_float}.get(
+            field.type, flags.DEFINE_bool
+        )
+        values = ", ".join(f"{name}: {getattr(p, field.name)}" for name, p in sorted(presets.PRESETS.items()))
+        define(field.name, None, f"{field.metadata['help']} ({values})")
+    flags.DEFINE_string("data_dir", None, "where TFDS keeps built data; default ~/tensorflow_datasets")
+    flags.DEFINE_string("manual_dir", None, "where data that cannot be downloaded lies")
+    flags.DEFINE_string("workdir", None, "where the run is written; default runs/<preset>-<dataset>")
+    flags.DEFINE_integer("seed", 0, "of initial weights, order of the faces and views")
+    flags.DEFINE_enum("strategy", "none", strategies.STRATEGIES, "devices that train")
+    flags.DEFINE_string("tpu", "local", "address of the TPU for --strategy=tpu")
+    flags.DEFINE_integer("virtual_devices", 0, "split the CPU into so many devices, to try a strategy")
+    flags.DEFINE_bool("resume", True, "go on with the run in --workdir; --noresume refuses to if there is one")
+    flags.DEFINE_string("probe_dataset", None, "faces with action units to probe on; default --dataset if it has them")
+    flags.DEFINE_integer("probe_faces", 8000, "use at most so many faces of each split for the probe")
+    flags.DEFINE_bool("mixed_precision", False, "compute the encoder in bfloat16; losses stay float32")
+    flags.DEFINE_bool("jit_compile", None, "compile the step by XLA; default as Keras decides")
+    flags.DEFINE_integer("max_steps", None, "stop after so many steps, to try a recipe; no probe then")
+
+
+def main(_):
+    if not FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)
+    try:
+        settings = read_settings()
+        scope, replicas = strategies.create(
+            FLAGS.strategy, virtual_devices=FLAGS.virtual_devices, tpu=FLAGS.tpu
+        )
+        if settings.batch_size % replicas:
+            raise ValueError(
+                f"--batch_size={settings.batch_size} does not divide among {replicas} replicas: use "
+                f"{settings.batch_size - settings.batch_size % replicas or replicas}"
+            )
+        workdir = open_workdir(settings)
+        builder = data.prepare(settings.dataset, FLAGS.data_dir, FLAGS.manual_dir)
+        emotions = data.emotion_names(builder)
+        probed = probe_builder(builder)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    history, model, untrained = train(settings, scope, builder, len(emotions), workdir)
+    if FLAGS.max_steps is None:
+        report(settings, workdir, history, model.encoder, untrained, probed, emotions)
+
+
+def read_settings() -> presets.Preset:
+    """The preset with the given flags put in.
+
+    Raises:
+        ValueError: flags that contradict each other, or a value outside its range.
+    """
+    given = {
+        field.name: FLAGS[field.name].value
+        for field in dataclasses.fields(presets.Preset)
+        if FLAGS[field.name].value is not None
+    }
+    settings = dataclasses.replace(presets.PRESETS[FLAGS.preset], **given)
+    if settings.contrastive_weight == 0:
+        without_use = [name for name in CONTRASTIVE_ONLY if name in given]
+        if without_use:
+            raise ValueError(
+                f"--contrastive_weight=0 drops the branch that --{without_use[0]} is for: leave one of them out"
+            )
+    elif settings.emotion_weight == 0 and settings.normalization == "intra_class":
+        raise ValueError(
+            "--emotion_weight=0 leaves the emotion prototypes untrained, and --normalization=intra_class "
+            "centres on them: add --normalization=l2"
+        )
+    for name in ("image_size", "batch_size", "epochs"):
+        if getattr(settings, name) < 1:
+            raise ValueError(f"--{name} must be positive; got {getattr(settings, name)}")
+    if FLAGS.virtual_devices < 0:
+        raise ValueError(f"--virtual_devices must not be negative; got {FLAGS.virtual_devices}")
+    return settings
+
+
+def open_workdir(settings) -> pathlib.Path:
+    """Make the work directory and put the configuration into it, or find the same one there.
+
+    Raises:
+        ValueError: the directory holds another run, or a run and `--noresume`.
+        OSError: it cannot be written.
+    """
+    workdir = pathlib.Path(FLAGS.workdir or f"runs/{FLAGS.preset}-{settings.dataset.replace('/', '-')}")
+    configuration = {"seed": FLAGS.seed, "mixed_precision": FLAGS.mixed_precision}
+    configuration.update(dataclasses.asdict(settings))
+    file = workdir / "config.json"
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        if not os.access(workdir, os.W_OK):
+            raise PermissionError("no permission to write")
+        (workdir / "write_test").touch()
+        (workdir / "write_test").unlink()
+    except OSError as error:
+        raise OSError(f"cannot write to --workdir={workdir} ({error}): choose another directory") from error
+    if file.exists():
+        before = json.loads(file.read_text())["settings"]
+        if not FLAGS.resume:
+            raise ValueError(f"--workdir={workdir} holds a run: give another, or leave out --noresume to go on")
+        different = [name for name in configuration if configuration[name] != before.get(name)]
+        if different:
+            changes = ", ".join(f"{name} {before.get(name)} -> {configuration[name]}" for name in different)
+            raise ValueError(f"--workdir={workdir} holds a run with other settings ({changes}): give another")
+    else:
+        versions = {name: sys.modules[name].__version__ for name in ("keras", "keras_emoco", "numpy")}
+        versions.update(python=platform.python_version(), backend=keras.backend.backend())
+        content = {"command": sys.argv, "settings": configuration, "versions": versions}
+        temporary = workdir / "config.json.partial"
+        temporary.write_text(json.dumps(content, indent=1))
+        temporary.rename(file)
+    return workdir
+
+
+def probe_builder(builder):
+    """The builder of the faces to probe on, prepared before hours are spent; None if there is none."""
+    if FLAGS.probe_dataset:
+        probed = data.prepare(FLAGS.probe_dataset, FLAGS.data_dir, FLAGS.manual_dir)
+        if "action_units" not in probed.info.features:
+            raise ValueError(f"--probe_dataset={FLAGS.probe_dataset} has no action units: name a set that has")
+        return probed
+    return builder if "action_units" in builder.info.features else None
+
+
+def build_model(settings, num_classes: int) -> keras_emoco.EmoCo:
+    """The model of a recipe, not yet compiled."""
+    return keras_emoco.EmoCo(
+        keras_emoco.encoders.build(settings.encoder, settings.image_size),
+        num_classes=num_classes,
+        projection_dim=settings.projection_dim,
+        hidden_dim=settings.hidden_dim,
+        queue_size=settings.queue_size,
+        dictionary=settings.dictionary,
+        normalization=settings.normalization,
+        temperature=settings.temperature,
+        emotion_weight=settings.emotion_weight,
+        contrastive_weight=settings.contrastive_weight,
+        momentum=settings.momentum,
+        seed=FLAGS.seed,
+    )
+
+
+def train(settings, scope, builder, num_classes, workdir):
+    """Train to the end of the recipe; returns history, model, and an encoder as it was before training."""
+    faces = data.examples(builder, settings.split)
+    steps_per_epoch = int(faces.cardinality()) // settings.batch_size
+    if steps_per_epoch == 0:
+        sys.exit(f"error: --batch_size={settings.batch_size} is more than the {int(faces.cardinality())} faces")
+    steps = FLAGS.max_steps or steps_per_epoch * settings.epochs
+    if FLAGS.mixed_precision:
+        keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    with scope:
+        keras.utils.set_random_seed(FLAGS.seed)
+        model = build_model(settings, num_classes)
+        untrained = keras.models.clone_model(model.encoder)
+        untrained.set_weights(model.encoder.get_weights())
+        optimizer = keras_emoco.optimizers.sgd(
+            keras_emoco.optimizers.cosine(
+                settings.base_learning_rate, settings.batch_size, steps_per_epoch * settings.epochs
+            ),
+            momentum=settings.sgd_momentum,
+            weight_decay=settings.weight_decay,
+        )
+        model.compile(
+            optimizer, **({} if FLAGS.jit_compile is None else {"jit_compile": FLAGS.jit_compile})
+        )
+        saver = checkpoints.Checkpoints(workdir / "checkpoints")
+        first_step = saver.restore(model)
+    announce(settings, model, workdir, first_step, steps)
+    if first_step < steps:
+        batches = augment.two_views(
+            faces,
+            settings.image_size,
+            settings.batch_size,
+            policy=augment.Policy(crop_scale=(settings.crop_scale_min, 1.0)),
+            seed=FLAGS.seed,
+            first_step=first_step,
+        )
+        start = time.time()
+        model.fit(
+            batches,
+            steps_per_epoch=min(steps, steps_per_epoch),
+            epochs=-(-steps // steps_per_epoch),
+            initial_epoch=first_step // steps_per_epoch,
+            callbacks=[
+                saver,
+                keras.callbacks.TensorBoard(workdir / "tensorboard", update_freq="epoch"),
+            ],
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
+        print(f"trained {steps - first_step} steps in {time.time() - start:.0f} s")
+    # The encoder is saved beside its final name and moved: a reader never sees half of it.
+    model.encoder.save(workdir / "encoder.partial.keras")
+    os.replace(workdir / "encoder.partial.keras", workdir / "encoder.keras")
+    return saver.history, model, untrained
+
+
+def announce(settings, model, workdir, first_step, steps):
+    """Print what will be trained, and how."""
+    print(f"EmoCo, preset {FLAGS.preset}, on {keras.backend.backend()}; run in {workdir}")
+    for name, value in dataclasses.asdict(settings).items():
+        print(f"  {name:20} {value}")
+    millions = sum(int(np.prod(v.shape)) for v in model.trainable_variables) / 1e6
+    dictionary = int(np.prod(model.dictionary.queues.shape)) * 4 / 2**20
+    print(f"  {millions:.1f} million trained weights; dictionary {dictionary:.0f} MiB; {steps} steps")
+    if first_step:
+        print(f"  going on after step {first_step}")
+
+
+def report(settings, workdir, history, encoder, untrained, probed, emotion_names):
+    """Probe both encoders for action units; print and write the F1 table, and the picture."""
+    faces = scores = x = None
+    title = f"EmoCo, preset {FLAGS.preset}: {settings.encoder} at {settings.image_size}, {settings.dataset}"
+    if probed is None:
+        print(f"{settings.dataset} has no action units: no probe (name a data set that has with --probe_dataset)")
+    else:
+        faces = probe.load(probed, FLAGS.probe_faces)
+        print(f"linear probe on {len(faces.occurrence)} faces of {probed.info.full_name}")
+        x = {
+            name: probe.features(network, faces.examples, settings.image_size, settings.center_crop)
+            for name, network in (("untrained", untrained), ("EmoCo", encoder))
+        }
+        scores = {name: probe.linear_probe(faces, value) for name, value in x.items()}
+        x = x["EmoCo"]
+        text = probe.table(faces, scores)
+        print(f"F1 in % of a linear classifier on frozen features\n{text}")
+        (workdir / "f1.txt").write_text(text + "\n")
+    figures.summary(workdir / "summary.png", history, faces, scores, x, emotion_names, title)
+    print(f"wrote {workdir / 'encoder.keras'} and {workdir / 'summary.png'}; curves: tensorboard --logdir {workdir}")
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)
