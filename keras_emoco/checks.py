@@ -26,8 +26,8 @@ def settings(
     shape = getattr(encoder, "output_shape", None)
     if not isinstance(encoder, keras.Model) or shape is None or len(shape) != 2 or shape[-1] is None:
         raise ValueError(
-            f"encoder must be a keras.Model from images to (batch, features); its output is {shape}: build it "
-            "with keras_emoco.encoders.build(backbone), which puts global average pooling on top"
+            f"encoder must be a keras.Model from images to (batch, features); its output is {shape}: "
+            "build it with keras_emoco.encoders.build(backbone), which puts global average pooling on top"
         )
     counts = {
         "num_classes": num_classes,
@@ -61,7 +61,8 @@ def optimizer(optimizer) -> None:
     """Raise ValueError for an optimiser whose steps are not the model's steps."""
     if getattr(optimizer, "gradient_accumulation_steps", None):
         raise ValueError(
-            "gradient_accumulation_steps would move the key encoder between optimiser steps: use a larger batch"
+            "gradient_accumulation_steps would move the key encoder between optimiser steps: use a "
+            "larger batch"
         )
 
 
@@ -70,8 +71,8 @@ def two_views(x):
     if not isinstance(x, (tuple, list)) or len(x) != 2:
         shape = getattr(x, "shape", None)
         raise ValueError(
-            f"EmoCo trains on batches of ((query_view, key_view), label); got images of shape {shape} without "
-            "a second view: make the views with keras_emoco.augment.two_views"
+            f"EmoCo trains on batches of ((query_view, key_view), label); got images of shape {shape} "
+            "without a second view: make the views with keras_emoco.augment.two_views"
         )
     return x
 
@@ -95,8 +96,8 @@ def training_data(x, y, num_classes):
 def _checked_element(element, num_classes):
     if len(element) < 2:
         raise ValueError(
-            "EmoCo trains on batches of ((query_view, key_view), label); the dataset's elements have no label: "
-            "make them with keras_emoco.augment.two_views"
+            "EmoCo trains on batches of ((query_view, key_view), label); the dataset's elements have no "
+            "label: make them with keras_emoco.augment.two_views"
         )
     x, labels, *rest = element
     two_views(x)

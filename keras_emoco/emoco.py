@@ -34,7 +34,6 @@ class EmoCo(keras.Model):
     `emotion_logits` `(B, C)`. Training takes batches of `((query_view, key_view), label)`.
 
     Example:
-
     ```python
     encoder = keras_emoco.encoders.build("resnet50", image_size=224)
     model = keras_emoco.EmoCo(encoder, num_classes=7)
@@ -229,9 +228,7 @@ def _projection_head(features, hidden_dim, projection_dim, seed):
             keras.layers.Dense(
                 hidden_dim, activation="relu", kernel_initializer=keras.initializers.GlorotUniform(seeds[0])
             ),
-            keras.layers.Dense(
-                projection_dim, kernel_initializer=keras.initializers.GlorotUniform(seeds[1])
-            ),
+            keras.layers.Dense(projection_dim, kernel_initializer=keras.initializers.GlorotUniform(seeds[1])),
         ],
         name="projection_head",
     )

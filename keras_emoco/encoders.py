@@ -36,8 +36,8 @@ def build(backbone: str | keras.Model, image_size: int | None = None) -> keras.M
         return _resnet(backbone, image_size)
     if len(backbone.inputs or []) != 1 or len(backbone.outputs or []) != 1:
         raise ValueError(
-            f"an encoder has one input and one output; {backbone.name!r} has {len(backbone.inputs or [])} and "
-            f"{len(backbone.outputs or [])}: build it, or wrap it in a functional keras.Model"
+            f"an encoder has one input and one output; {backbone.name!r} has {len(backbone.inputs or [])} "
+            f"and {len(backbone.outputs or [])}: build it, or wrap it in a functional keras.Model"
         )
     sides = backbone.inputs[0].shape[1:3]
     if image_size is not None and any(side not in (None, image_size) for side in sides):
@@ -83,4 +83,4 @@ def _pooled(backbone, name=None):
         )
     # Layer by layer, not the backbone as one layer: the saved encoder then loads without its library.
     features = keras.layers.GlobalAveragePooling2D(name="features")(output)
-    return keras.Model(backbone.inputs, features, name=name or f"{backbone.name}_encoder")
+    return keras.Model(backbone.inputs[0], features, name=name or f"{backbone.name}_encoder")

@@ -22,9 +22,7 @@ def emotion_loss(logits, labels):
     Returns:
         `(B,)` float32.
     """
-    return keras.losses.sparse_categorical_crossentropy(
-        labels, ops.cast(logits, "float32"), from_logits=True
-    )
+    return keras.losses.sparse_categorical_crossentropy(labels, ops.cast(logits, "float32"), from_logits=True)
 
 
 def l2_normalize(x):

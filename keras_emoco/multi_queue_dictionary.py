@@ -21,7 +21,6 @@ class MultiQueueDictionary(keras.layers.Layer):
         pointers: `(C,)` int32, non-trainable: the slot that the next key of each class takes.
 
     Example:
-
     ```python
     dictionary = MultiQueueDictionary(num_classes=7, queue_size=65536, dim=128)
     dictionary.enqueue(keys, labels)  # (B, 128) and (B,)
@@ -59,15 +58,11 @@ class MultiQueueDictionary(keras.layers.Layer):
             labels: `(B,)` integers in `[0, C)`.
         """
         keys, labels = ops.cast(keys, "float32"), ops.cast(labels, "int32")
-        # A slice of at most K keys cannot visit a slot twice, so the order of the writes is no matter.
-        size = keys.shape[0] or self.queue_size
-        for start in range(0, size, self.queue_size):
-            self._write(keys[start : start + self.queue_size], labels[start : start + self.queue_size])
-
-    def _write(self, keys, labels):
         one_hot = ops.cast(labels[:, None] == ops.arange(self.num_classes, dtype="int32"), "int32")
         arrival = ops.cumsum(one_hot, axis=0) - one_hot
         slots = ops.sum(one_hot * (arrival + self.pointers), axis=-1) % self.queue_size
+        if keys.shape[0] is None or keys.shape[0] > self.queue_size:
+            keys = _newest_in_slot(keys, labels * self.queue_size + slots)
         backend.write_rows(self.queues, (labels, slots), keys)
         backend.write_rows(
             self.pointers,
@@ -83,6 +78,13 @@ class MultiQueueDictionary(keras.layers.Layer):
             "dim": self.dim,
             "seed": self.seed,
         }
+
+
+def _newest_in_slot(keys, slots):
+    """Each key replaced by the last of the batch that goes to its slot: a scatter promises no order."""
+    order = ops.cumsum(ops.ones_like(slots))
+    newest = ops.argmax(ops.where(slots[:, None] == slots, order, 0), axis=-1)
+    return ops.take(keys, newest, axis=0)
 
 
 class _RandomUnitVectors(keras.initializers.Initializer):

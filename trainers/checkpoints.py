@@ -27,7 +27,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.history: list[dict] = []
 
     def restore(self, model) -> int:
-        """Put the newest checkpoint, if there is one, into a compiled model; returns the steps it had done."""
+        """Put the newest checkpoint, if any, into a compiled model; returns the steps it had done."""
         paths = self._paths()
         if not paths:
             return 0
@@ -42,8 +42,8 @@ class Checkpoints(keras.callbacks.Callback):
             step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
             last = self._paths()[-1:] or ["none was written yet"]
             raise FloatingPointError(
-                f"the loss is {loss} at step {step}: training stopped. Last good checkpoint: {last[0]}. Lower "
-                "--base_learning_rate, raise --temperature, or look for broken images in the data"
+                f"the loss is {loss} at step {step}: training stopped. Last good checkpoint: {last[0]}. "
+                "Lower --base_learning_rate, raise --temperature, or look for broken images in the data"
             )
 
     def on_epoch_end(self, epoch, logs=None):

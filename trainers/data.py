@@ -36,11 +36,11 @@ def emotion_names(builder) -> list[str]:
     Raises:
         ValueError: the data set has no emotion labels.
     """
-    features = builder.info.features
-    feature = features["emotion"] if "emotion" in features else None
+    features = dict(builder.info.features)
+    feature = features.get("emotion")
     if not isinstance(feature, tfds.features.ClassLabel):
         raise ValueError(
-            f"{builder.info.full_name} has no class label 'emotion', and pretraining needs one: its features are "
-            f"{', '.join(features)}"
+            f"{builder.info.full_name} has no class label 'emotion', and pretraining needs one: its "
+            f"features are {', '.join(features)}"
         )
     return list(feature.names)

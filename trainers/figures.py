@@ -14,7 +14,9 @@ from sklearn.manifold import TSNE
 MAX_POINTS = 1500
 
 
-def summary(path: pathlib.Path, history: list[dict], faces, scores: dict, features, emotion_names, title: str):
+def summary(
+    path: pathlib.Path, history: list[dict], faces, scores: dict, features, emotion_names, title: str
+):
     """Write one PNG of a run.
 
     Args:
@@ -64,7 +66,9 @@ def _embedding(figure, axes, faces, features, emotion_names):
     """t-SNE of held-out faces twice: coloured by emotion, and by the unit most evenly present."""
     test = faces.folds[0][1]
     test = np.random.default_rng(0).permutation(test)[:MAX_POINTS]
-    points = TSNE(init="pca", perplexity=min(30, (len(test) - 1) / 3), random_state=0).fit_transform(features[test])
+    points = TSNE(init="pca", perplexity=min(30, (len(test) - 1) / 3), random_state=0).fit_transform(
+        features[test]
+    )
     axes.set_axis_off()
     left, right = (axes.inset_axes([x, 0.0, 0.48, 0.92]) for x in (0.0, 0.52))
     emotions = faces.emotions[test]

@@ -28,7 +28,9 @@ CONTRASTIVE_ONLY = ("queue_size", "temperature", "dictionary", "normalization", 
 
 def define_flags():
     """One flag for each value of a preset, and those that say where things are and who trains."""
-    flags.DEFINE_enum("preset", "demo", sorted(presets.PRESETS), "recipe; every flag given overrides its value")
+    flags.DEFINE_enum(
+        "preset", "demo", sorted(presets.PRESETS), "recipe; every flag given overrides its value"
+    )
     for field in dataclasses.fields(presets.Preset):
         define = {str: flags.DEFINE_string, int: flags.DEFINE_integer, float: flags.DEFINE_float}.get(
             field.type, flags.DEFINE_bool
@@ -42,8 +44,12 @@ def define_flags():
     flags.DEFINE_enum("strategy", "none", strategies.STRATEGIES, "devices that train")
     flags.DEFINE_string("tpu", "local", "address of the TPU for --strategy=tpu")
     flags.DEFINE_integer("virtual_devices", 0, "split the CPU into so many devices, to try a strategy")
-    flags.DEFINE_bool("resume", True, "go on with the run in --workdir; --noresume refuses to if there is one")
-    flags.DEFINE_string("probe_dataset", None, "faces with action units to probe on; default --dataset if it has them")
+    flags.DEFINE_bool(
+        "resume", True, "go on with the run in --workdir; --noresume refuses to if there is one"
+    )
+    flags.DEFINE_string(
+        "probe_dataset", None, "faces with action units to probe on; default --dataset if it has them"
+    )
     flags.DEFINE_integer("probe_faces", 8000, "use at most so many faces of each split for the probe")
     flags.DEFINE_bool("mixed_precision", False, "compute the encoder in bfloat16; losses stay float32")
     flags.DEFINE_bool("jit_compile", None, "compile the step by XLA; default as Keras decides")
@@ -51,17 +57,17 @@ def define_flags():
 
 
 def main(_):
+    """Check everything, train, report."""
     if not FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
     try:
         settings = read_settings()
-        scope, replicas = strategies.create(
-            FLAGS.strategy, virtual_devices=FLAGS.virtual_devices, tpu=FLAGS.tpu
-        )
-        if settings.batch_size % replicas:
+        devices = strategies.create(FLAGS.strategy, virtual_devices=FLAGS.virtual_devices, tpu=FLAGS.tpu)
+        remainder = settings.batch_size % devices.replicas
+        if remainder:
             raise ValueError(
-                f"--batch_size={settings.batch_size} does not divide among {replicas} replicas: use "
-                f"{settings.batch_size - settings.batch_size % replicas or replicas}"
+                f"--batch_size={settings.batch_size} does not divide among {devices.replicas} replicas: use "
+                f"{settings.batch_size - remainder or devices.replicas}"
             )
         workdir = open_workdir(settings)
         builder = data.prepare(settings.dataset, FLAGS.data_dir, FLAGS.manual_dir)
@@ -69,7 +75,7 @@ def main(_):
         probed = probe_builder(builder)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
-    history, model, untrained = train(settings, scope, builder, len(emotions), workdir)
+    history, model, untrained = train(settings, devices, builder, len(emotions), workdir)
     if FLAGS.max_steps is None:
         report(settings, workdir, history, model.encoder, untrained, probed, emotions)
 
@@ -90,7 +96,7 @@ def read_settings() -> presets.Preset:
         without_use = [name for name in CONTRASTIVE_ONLY if name in given]
         if without_use:
             raise ValueError(
-                f"--contrastive_weight=0 drops the branch that --{without_use[0]} is for: leave one of them out"
+                f"--contrastive_weight=0 drops the branch that --{without_use[0]} is for: leave one out"
             )
     elif settings.emotion_weight == 0 and settings.normalization == "intra_class":
         raise ValueError(
@@ -127,7 +133,9 @@ def open_workdir(settings) -> pathlib.Path:
     if file.exists():
         before = json.loads(file.read_text())["settings"]
         if not FLAGS.resume:
-            raise ValueError(f"--workdir={workdir} holds a run: give another, or leave out --noresume to go on")
+            raise ValueError(
+                f"--workdir={workdir} holds a run: give another, or leave out --noresume to go on"
+            )
         different = [name for name in configuration if configuration[name] != before.get(name)]
         if different:
             changes = ", ".join(f"{name} {before.get(name)} -> {configuration[name]}" for name in different)
@@ -147,7 +155,9 @@ def probe_builder(builder):
     if FLAGS.probe_dataset:
         probed = data.prepare(FLAGS.probe_dataset, FLAGS.data_dir, FLAGS.manual_dir)
         if "action_units" not in probed.info.features:
-            raise ValueError(f"--probe_dataset={FLAGS.probe_dataset} has no action units: name a set that has")
+            raise ValueError(
+                f"--probe_dataset={FLAGS.probe_dataset} has no action units: name a set that has"
+            )
         return probed
     return builder if "action_units" in builder.info.features else None
 
@@ -170,16 +180,16 @@ def build_model(settings, num_classes: int) -> keras_emoco.EmoCo:
     )
 
 
-def train(settings, scope, builder, num_classes, workdir):
+def train(settings, devices, builder, num_classes, workdir):
     """Train to the end of the recipe; returns history, model, and an encoder as it was before training."""
     faces = data.examples(builder, settings.split)
     steps_per_epoch = int(faces.cardinality()) // settings.batch_size
     if steps_per_epoch == 0:
-        sys.exit(f"error: --batch_size={settings.batch_size} is more than the {int(faces.cardinality())} faces")
+        sys.exit(f"error: --batch_size={settings.batch_size} exceeds the {int(faces.cardinality())} faces")
     steps = FLAGS.max_steps or steps_per_epoch * settings.epochs
     if FLAGS.mixed_precision:
         keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    with scope:
+    with devices.scope:
         keras.utils.set_random_seed(FLAGS.seed)
         model = build_model(settings, num_classes)
         untrained = keras.models.clone_model(model.encoder)
@@ -191,9 +201,7 @@ def train(settings, scope, builder, num_classes, workdir):
             momentum=settings.sgd_momentum,
             weight_decay=settings.weight_decay,
         )
-        model.compile(
-            optimizer, **({} if FLAGS.jit_compile is None else {"jit_compile": FLAGS.jit_compile})
-        )
+        model.compile(optimizer, **({} if FLAGS.jit_compile is None else {"jit_compile": FLAGS.jit_compile}))
         saver = checkpoints.Checkpoints(workdir / "checkpoints")
         first_step = saver.restore(model)
     announce(settings, model, workdir, first_step, steps)
@@ -212,6 +220,7 @@ def train(settings, scope, builder, num_classes, workdir):
             steps_per_epoch=min(steps, steps_per_epoch),
             epochs=-(-steps // steps_per_epoch),
             initial_epoch=first_step // steps_per_epoch,
+            shuffle=False,
             callbacks=[
                 saver,
                 keras.callbacks.TensorBoard(workdir / "tensorboard", update_freq="epoch"),
@@ -242,7 +251,7 @@ def report(settings, workdir, history, encoder, untrained, probed, emotion_names
     faces = scores = x = None
     title = f"EmoCo, preset {FLAGS.preset}: {settings.encoder} at {settings.image_size}, {settings.dataset}"
     if probed is None:
-        print(f"{settings.dataset} has no action units: no probe (name a data set that has with --probe_dataset)")
+        print(f"{settings.dataset} has no action units: name a set that has by --probe_dataset to probe")
     else:
         faces = probe.load(probed, FLAGS.probe_faces)
         print(f"linear probe on {len(faces.occurrence)} faces of {probed.info.full_name}")
@@ -256,7 +265,7 @@ def report(settings, workdir, history, encoder, untrained, probed, emotion_names
         print(f"F1 in % of a linear classifier on frozen features\n{text}")
         (workdir / "f1.txt").write_text(text + "\n")
     figures.summary(workdir / "summary.png", history, faces, scores, x, emotion_names, title)
-    print(f"wrote {workdir / 'encoder.keras'} and {workdir / 'summary.png'}; curves: tensorboard --logdir {workdir}")
+    print(f"wrote encoder.keras and summary.png in {workdir}; curves: tensorboard --logdir {workdir}")
 
 
 if __name__ == "__main__":

@@ -141,6 +141,7 @@ def table(faces: Faces, scores: dict[str, np.ndarray]) -> str:
 
 
 def main(_):
+    """Load, encode, probe, print."""
     encoder = keras.saving.load_model(FLAGS.encoder, compile=False)
     builder = data.prepare(FLAGS.dataset, FLAGS.data_dir, FLAGS.manual_dir)
     faces = load(builder)

@@ -1,60 +1,102 @@
 """Devices: which of them train, and the errors for what the Keras backend cannot do."""
 
 import contextlib
+import dataclasses
 import json
 import os
 
 import keras
 
-STRATEGIES = ("none", "mirrored", "tpu")
+STRATEGIES = ("none", "mirrored", "tpu", "data_parallel")
+BACKEND_OF = {"mirrored": "tensorflow", "tpu": "tensorflow", "data_parallel": "jax"}
 
 
-def create(name: str, *, virtual_devices: int = 0, tpu: str = "local"):
-    """The strategy under whose scope a model is built and compiled.
+@dataclasses.dataclass(frozen=True)
+class Devices:
+    """Who trains.
+
+    Attributes:
+        scope: context manager under which a model is built, compiled and restored.
+        replicas: devices that share a batch, over all processes.
+        process: number of this process, 0 the one that writes.
+        processes: how many there are; each reads its own share of the data.
+    """
+
+    scope: contextlib.AbstractContextManager
+    replicas: int = 1
+    process: int = 0
+    processes: int = 1
+
+
+def create(name: str, *, virtual_devices: int = 0, tpu: str = "local") -> Devices:
+    """Start the devices of a strategy; nothing may have been computed before.
 
     Args:
-        name: one of `STRATEGIES`.
-        virtual_devices: split the CPU into so many logical devices first; 0 leaves it whole.
+        name: one of `STRATEGIES`. `mirrored` is all local devices under TensorFlow; `data_parallel` all
+            devices under JAX, over several processes where `KERAS_DISTRIBUTION_JOB_ADDRESSES`,
+            `KERAS_DISTRIBUTION_NUM_PROCESSES` and `KERAS_DISTRIBUTION_PROCESS_ID` say so.
+        virtual_devices: split the CPU into so many devices first; 0 leaves it whole.
         tpu: address of the TPU for `"tpu"`, as `tf.distribute.cluster_resolver.TPUClusterResolver` takes it.
 
-    Returns:
-        A context manager, and the number of replicas.
-
     Raises:
-        ValueError: the backend has no such strategy, or several workers are configured.
+        ValueError: the backend has no such strategy, or TensorFlow is to train several workers.
     """
     backend = keras.backend.backend()
-    if name != "none" and backend != "tensorflow":
-        raise ValueError(
-            f"--strategy={name} is TensorFlow's and the Keras backend is {backend}: set "
-            "KERAS_BACKEND=tensorflow, or leave --strategy out to train on one device"
-        )
-    if virtual_devices and backend != "tensorflow":
-        raise ValueError(f"--virtual_devices splits TensorFlow's CPU and the Keras backend is {backend}")
     if name == "none":
         if virtual_devices:
-            raise ValueError("--virtual_devices needs a strategy to use them: add --strategy=mirrored")
-        return contextlib.nullcontext(), 1
+            other = "data_parallel" if backend == "jax" else "mirrored"
+            raise ValueError(f"--virtual_devices needs a strategy to use them: add --strategy={other}")
+        return Devices(contextlib.nullcontext())
+    if backend != BACKEND_OF[name]:
+        mine = [strategy for strategy, needed in BACKEND_OF.items() if needed == backend] or ["none"]
+        raise ValueError(
+            f"--strategy={name} needs KERAS_BACKEND={BACKEND_OF[name]} and the backend is {backend}: set it, "
+            f"or use --strategy={mine[0]}"
+        )
+    if name == "data_parallel":
+        return _data_parallel(virtual_devices)
+    return _tensorflow(name, virtual_devices, tpu)
 
+
+def _data_parallel(virtual_devices):
+    import jax
+
+    if virtual_devices:
+        jax.config.update("jax_platforms", "cpu")
+        jax.config.update("jax_num_cpu_devices", virtual_devices)
+    if int(os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES", 1)) > 1:
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+        keras.distribution.initialize()
+    # Each process reads its share itself: Keras would take every n-th example of an endless stream.
+    keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
+    return Devices(
+        contextlib.nullcontext(), jax.device_count(), jax.process_index(), jax.process_count()
+    )
+
+
+def _tensorflow(name, virtual_devices, tpu):
     import tensorflow as tf
 
     workers = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {}).get("worker", [])
     if len(workers) > 1:
         raise ValueError(
             f"TF_CONFIG names {len(workers)} workers, and Keras 3 cannot train several TensorFlow workers "
-            "(keras issue 20585): unset TF_CONFIG"
+            "(keras issue 20585): unset TF_CONFIG, and use KERAS_BACKEND=jax --strategy=data_parallel with "
+            "KERAS_DISTRIBUTION_JOB_ADDRESSES for more than one machine"
         )
     if name == "tpu":
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=tpu)
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
         strategy = tf.distribute.TPUStrategy(resolver)
-    else:
-        if virtual_devices:
-            tf.config.set_logical_device_configuration(
-                tf.config.list_physical_devices("CPU")[0],
-                [tf.config.LogicalDeviceConfiguration()] * virtual_devices,
-            )
-        devices = tf.config.list_logical_devices("CPU" if virtual_devices else "GPU")
-        strategy = tf.distribute.MirroredStrategy([device.name for device in devices] or None)
-    return strategy.scope(), strategy.num_replicas_in_sync
+        return Devices(strategy.scope(), strategy.num_replicas_in_sync)
+    if virtual_devices:
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0],
+            [tf.config.LogicalDeviceConfiguration()] * virtual_devices,
+        )
+        # A collective blocks its thread until all replicas have met: each needs one.
+        tf.config.threading.set_inter_op_parallelism_threads(2 * virtual_devices + 2)
+    devices = tf.config.list_logical_devices("CPU" if virtual_devices else "GPU")
+    strategy = tf.distribute.MirroredStrategy([device.name for device in devices] or None)
+    return Devices(strategy.scope(), strategy.num_replicas_in_sync)

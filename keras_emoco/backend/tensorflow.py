@@ -75,7 +75,11 @@ def moving_average(targets, sources, momentum):
 def gather_replicas(x):
     """`x` of all replicas, in replica order, along the first axis."""
     replica = tf.distribute.get_replica_context()
-    return x if replica.num_replicas_in_sync == 1 else replica.all_gather(x, axis=0)
+    if replica.num_replicas_in_sync == 1:
+        return x
+    gathered = replica.all_gather(x, axis=0)
+    size = x.shape[0] and x.shape[0] * replica.num_replicas_in_sync
+    return tf.ensure_shape(gathered, (size, *x.shape[1:]))
 
 
 def scale_loss(loss):

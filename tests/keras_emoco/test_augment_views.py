@@ -158,6 +158,32 @@ def test_probabilities_are_those_of_moco_v2():
         assert abs(changed.mean() - expected) < 3.5 * np.sqrt(expected * (1 - expected) / count), name
 
 
+def test_decisions_depend_neither_on_each_other_nor_on_the_strengths():
+    pixels, count = picture(32, 32), 300
+    plain = views(pixels, count, 16, **OFF)
+    zero = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
+
+    def decided(name, **policy):
+        return differs(views(pixels, count, 16, **OFF | policy | {f"{name}_probability": 0.5}), plain)
+
+    decisions = [decided(name, blur_sigma=(20, 20)) for name in ("jitter", "grayscale", "blur", "flip")]
+    assert np.abs(np.corrcoef(decisions) - np.eye(4)).max() < 0.2
+
+    strengths = {
+        "brightness": lambda view: view.mean(axis=(1, 2, 3)),
+        "contrast": lambda view: view.mean(axis=3).std(axis=(1, 2)),
+        "saturation": lambda view: view.std(axis=3).mean(axis=(1, 2)),
+        "hue": lambda view: view[..., 0].mean(axis=(1, 2)) - view[..., 1].mean(axis=(1, 2)),
+    }
+    for name, strength in strengths.items():
+        policy = OFF | zero | {name: 0.4 if name != "hue" else 0.1}
+        always = strength(views(pixels, count, 16, **policy | {"jitter_probability": 1.0})) / strength(plain)
+        assert abs(np.corrcoef(always.clip(0, 3), decisions[0])[0, 1]) < 0.2, name
+    blurred = views(pixels, count, 16, **OFF | {"blur_probability": 1.0, "blur_sigma": (5, 40)})
+    remaining = blurred.std(axis=(1, 2, 3)) / plain.std(axis=(1, 2, 3))
+    assert abs(np.corrcoef(remaining, decisions[2])[0, 1]) < 0.2
+
+
 def test_sigma_is_uniform_and_scales_with_the_view():
     # A blur multiplies a wave of frequency f by exp(-2 (pi sigma f)^2).
     frequency = 1 / 8

@@ -1,13 +1,14 @@
 """`fit` against a plain PyTorch MoCo-style loop, and what `fit` refuses."""
 
 import keras
-import keras_emoco
 import numpy as np
 import pytest
 import tensorflow as tf
 import torch
 from torch import nn
 from torch.nn import functional
+
+import keras_emoco
 
 CLASSES, DIM, HIDDEN, SIZE, BATCH, STEPS = 3, 16, 24, 10, 12, 5
 
@@ -24,7 +25,13 @@ def small_encoder():
 
 def build(**settings):
     keras.utils.set_random_seed(7)
-    settings = {"num_classes": CLASSES, "projection_dim": DIM, "hidden_dim": HIDDEN, "queue_size": SIZE, **settings}
+    settings = {
+        "num_classes": CLASSES,
+        "projection_dim": DIM,
+        "hidden_dim": HIDDEN,
+        "queue_size": SIZE,
+        **settings,
+    }
     return keras_emoco.EmoCo(small_encoder(), momentum=0.9, seed=3, **settings)
 
 
@@ -163,7 +170,9 @@ def test_five_steps_equal_a_plain_pytorch_loop(name):
         for queue, pointer, expected in zip(
             get(model.dictionary.queues), get(model.dictionary.pointers), queues, strict=True
         ):
-            np.testing.assert_allclose(np.roll(queue, -int(pointer), axis=0), torch.stack(expected), atol=1e-4)
+            np.testing.assert_allclose(
+                np.roll(queue, -int(pointer), axis=0), torch.stack(expected), atol=1e-4
+            )
 
 
 def test_outputs_have_the_documented_shapes_and_norm():

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import torch
+
 from keras_emoco import losses
 
 
@@ -116,7 +117,9 @@ def test_key_equal_to_its_prototype_is_the_origin_of_the_normalized_space():
 
 def test_intra_class_normalization_by_hand():
     # q = (0.6, 0.8), w = (2, 0) so w~ = (1, 0): q - w~ = (-0.4, 0.8), norm sqrt(0.8).
-    result = losses.intra_class_normalize(np.array([[0.6, 0.8]], "float32"), np.array([[2.0, 0.0]], "float32"))
+    result = losses.intra_class_normalize(
+        np.array([[0.6, 0.8]], "float32"), np.array([[2.0, 0.0]], "float32")
+    )
     np.testing.assert_allclose(
         keras.ops.convert_to_numpy(result), [[-0.4 / math.sqrt(0.8), 0.8 / math.sqrt(0.8)]], rtol=1e-6
     )

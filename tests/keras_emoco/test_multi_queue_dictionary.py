@@ -5,6 +5,7 @@ import collections
 import keras
 import numpy as np
 import pytest
+
 from keras_emoco import MultiQueueDictionary
 
 numpy = keras.ops.convert_to_numpy

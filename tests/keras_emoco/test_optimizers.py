@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import torch
+
 from keras_emoco import optimizers
 
 

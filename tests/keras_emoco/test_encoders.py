@@ -1,0 +1,70 @@
+"""Encoders: the torchvision topology, counted, and what is refused."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_emoco import encoders
+
+# Parameters of torchvision.models.resnetNN without its 1000-way classifier:
+# 11,689,512 - 513,000, 21,797,672 - 513,000, 25,557,032 - 2,049,000, 44,549,160 - 2,049,000.
+PARAMETERS = {"resnet18": 11_176_512, "resnet34": 21_284_672, "resnet50": 23_508_032, "resnet101": 42_500_160}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_resnet_has_torchvisions_parameters(name):
+    encoder = encoders.build(name, image_size=64)
+    assert sum(int(np.prod(v.shape)) for v in encoder.trainable_variables) == PARAMETERS[name]
+    assert encoder.output_shape == (None, 512 if name in ("resnet18", "resnet34") else 2048)
+
+
+def test_resnet50_strides_in_the_3x3_and_normalizes_as_torchvision():
+    encoder = encoders.build("resnet50", image_size=64)
+    strided = {
+        layer.kernel_size
+        for layer in encoder.layers
+        if isinstance(layer, keras.layers.Conv2D) and layer.strides == (2, 2) and "_0_" not in layer.name
+    }
+    assert strided == {(7, 7), (3, 3)}
+    for layer in encoder.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            assert (layer.momentum, layer.epsilon) == (0.9, 1e-5)
+
+
+def test_backbones_of_the_user_get_pooling():
+    images = keras.Input((32, 32, 3))
+    backbone = keras.Model(images, keras.layers.Conv2D(5, 3)(images))
+    x = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
+    expected = keras.ops.convert_to_numpy(backbone(x)).mean(axis=(1, 2))
+    encoder = encoders.build(backbone)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(encoder(x)), expected, rtol=1e-5, atol=1e-6)
+    assert encoders.build(encoder) is encoder, "a model that ends in a vector stays as it is"
+
+
+def test_saved_encoder_loads_as_plain_keras_layers(tmp_path):
+    encoder = encoders.build("resnet18", image_size=32)
+    encoder.save(tmp_path / "encoder.keras")
+    assert all(type(layer).__module__.startswith("keras.") for layer in encoder.layers)
+    x = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
+    again = keras.saving.load_model(tmp_path / "encoder.keras")
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(again(x)), keras.ops.convert_to_numpy(encoder(x)), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_what_is_no_encoder_is_refused():
+    with pytest.raises(ValueError, match="unknown encoder 'resnet20': use one of resnet18"):
+        encoders.build("resnet20", image_size=64)
+    with pytest.raises(ValueError, match="at least 32 pixels for resnet18.*got 16"):
+        encoders.build("resnet18", image_size=16)
+    with pytest.raises(ValueError, match="image_size must be at least 32"):
+        encoders.build("resnet50")
+    images = keras.Input((32, 32, 3))
+    with pytest.raises(ValueError, match="takes images of"):
+        encoders.build(keras.Model(images, keras.layers.Conv2D(5, 3)(images)), image_size=64)
+    with pytest.raises(ValueError, match="2 and 1|has 2"):
+        other = keras.Input((32, 32, 3))
+        encoders.build(keras.Model([images, other], keras.layers.add([images, other])))
+    sequence = keras.Input((7, 3))
+    with pytest.raises(ValueError, match="ends in a map"):
+        encoders.build(keras.Model(sequence, keras.layers.Dense(2)(sequence)))

@@ -1,0 +1,41 @@
+"""The library's tests again under JAX and under PyTorch: a backend is chosen once for a process."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+# What depends on the backend: not the tf.data pipelines, which run on TensorFlow under all three.
+FILES = (
+    "test_emoco.py",
+    "test_encoders.py",
+    "test_losses.py",
+    "test_multi_queue_dictionary.py",
+    "test_optimizers.py",
+)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="started by the TensorFlow run alone")
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_library_under(backend):
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *(f"tests/keras_emoco/{file}" for file in FILES)],
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout[-8000:]
+    assert " passed" in result.stdout
+
+
+@pytest.mark.parametrize("command", [["check"], ["format", "--check"]])
+def test_code_is_clean(command):
+    result = subprocess.run(
+        [sys.executable, "-m", "ruff", *command, "."], cwd=ROOT, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stdout

@@ -1,0 +1,119 @@
+"""The main program, as a user runs it: real processes, real TFDS builds, real files."""
+
+import json
+import re
+import signal
+import time
+
+import keras
+import numpy as np
+from PIL import Image
+
+
+def weights(path):
+    return keras.saving.load_model(path, compile=False).get_weights()
+
+
+def test_run_to_the_end(pretrain, tmp_path):
+    workdir = tmp_path / "run"
+    flags = ("--epochs=2", "--probe_dataset=action_unit_folder/units", f"--workdir={workdir}")
+    code, output, error = pretrain(*flags)
+    assert code == 0, error
+    assert re.search(r"queue_size +64", output), "the configuration is printed"
+    assert re.search(r"AU12 .*\navg +", output), "the F1 table is printed"
+    assert (workdir / "f1.txt").read_text() in output
+    settings = json.loads((workdir / "config.json").read_text())["settings"]
+    assert (settings["queue_size"], settings["seed"], settings["temperature"]) == (64, 0, 0.2)
+    with Image.open(workdir / "summary.png") as picture:
+        assert picture.size[0] >= 1000
+        assert np.asarray(picture.convert("L")).std() > 10, "something is drawn"
+    assert keras.saving.load_model(workdir / "encoder.keras").output_shape == (None, 512)
+    assert list((workdir / "tensorboard").rglob("events.out.tfevents.*"))
+    # The last two epochs' checkpoints, and nothing half-written.
+    assert sorted(p.name for p in (workdir / "checkpoints").iterdir()) == ["step_000000004", "step_000000008"]
+    assert not list(workdir.rglob("*partial*"))
+
+    code, output, error = pretrain(*flags)
+    assert code == 0, error
+    assert "going on after step 8" in output
+    assert "trained" not in output.split("steps\n")[-1], "a finished run is not trained again"
+    code, _, error = pretrain(*flags, "--seed=1")
+    assert code != 0
+    assert "holds a run with other settings (seed 0 -> 1)" in error
+    code, _, error = pretrain(*flags, "--noresume")
+    assert code != 0
+    assert "holds a run: give another" in error
+
+
+def test_killed_run_ends_as_one_never_interrupted(pretrain, tmp_path):
+    flags = ("--epochs=4",)
+    code, _, error = pretrain(*flags, f"--workdir={tmp_path / 'whole'}")
+    assert code == 0, error
+
+    process = pretrain(*flags, f"--workdir={tmp_path / 'killed'}", wait=False)
+    deadline = time.monotonic() + 300
+    while not list((tmp_path / "killed").glob("checkpoints/step_*")):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (tmp_path / "killed" / "encoder.keras").exists(), "killed before the end"
+    code, output, error = pretrain(*flags, f"--workdir={tmp_path / 'killed'}")
+    assert code == 0, error
+    assert re.search(r"going on after step \d+", output)
+
+    for one, two in zip(
+        weights(tmp_path / "whole" / "encoder.keras"),
+        weights(tmp_path / "killed" / "encoder.keras"),
+        strict=True,
+    ):
+        np.testing.assert_allclose(one, two, atol=1e-4)
+    histories = [
+        json.loads((tmp_path / run / "checkpoints/step_000000016/history.json").read_text())
+        for run in ("whole", "killed")
+    ]
+    assert [len(history) for history in histories] == [4, 4]
+    for one, two in zip(*histories, strict=True):
+        assert abs(one["loss"] - two["loss"]) < 1e-3
+
+
+def test_mirrored_run_on_two_virtual_devices(pretrain, tmp_path):
+    code, output, error = pretrain(
+        "--epochs=1", f"--workdir={tmp_path}", "--strategy=mirrored", "--virtual_devices=2"
+    )
+    assert code == 0, error
+    assert "trained 4 steps" in output
+    assert (tmp_path / "encoder.keras").exists()
+
+
+def test_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(pretrain, tmp_path):
+    code, _, error = pretrain("--epochs=1", f"--workdir={tmp_path / 'good'}")
+    assert code == 0, error
+    code, _, error = pretrain(
+        "--epochs=30", f"--workdir={tmp_path / 'bad'}", "--base_learning_rate=1e38", "--weight_decay=1e38"
+    )
+    assert code != 0
+    message = re.search(
+        r"the loss is (nan|inf) at step (\d+): training stopped. Last good checkpoint: ", error
+    )
+    assert message, error
+    assert not (tmp_path / "bad" / "encoder.keras").exists()
+
+
+def test_work_directory_that_cannot_be_written(pretrain, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, error = pretrain(f"--workdir={tmp_path / 'file' / 'run'}")
+    assert code != 0
+    assert f"cannot write to --workdir={tmp_path / 'file' / 'run'}" in error
+    assert "Traceback" not in error
+
+
+def test_data_that_is_not_there(pretrain, tmp_path):
+    code, _, error = pretrain(
+        f"--manual_dir={tmp_path}", f"--data_dir={tmp_path / 'data'}", f"--workdir={tmp_path / 'run'}"
+    )
+    assert code != 0
+    assert str(tmp_path) in error
+    assert "kaggle" in error.lower(), "it says where the data set is to be had"
+    assert "Traceback" not in error
