@@ -57,8 +57,7 @@ def load(builder, max_per_split: int | None = None) -> Faces:
         raise ValueError(f"{builder.info.full_name} has no action_units: probe another data set")
     # The test split last, whatever the builder's order.
     splits = sorted(builder.info.splits, key=lambda name: name == "test")
-    limit = "" if max_per_split is None else f"[:{max_per_split}]"
-    parts = [data.examples(builder, split + limit) for split in splits]
+    parts = [data.examples(builder, split).take(max_per_split or -1) for split in splits]
     rows = [list(part.map(_without_image).as_numpy_iterator()) for part in parts]
     flat = [row for part in rows for row in part]
     occurrence = np.stack([row["action_units"]["occurrence"] for row in flat]).astype(int)

@@ -1,7 +1,7 @@
 """Image operations with given parameters: each one is torchvision's functional of the same name.
 
-Images are float32 (height, width, 3) in pixel units, 0 to 255, not rounded between operations; `decode` and `crop`
-work on uint8. Nothing here is random: the draws are made in `views`.
+Images are float32 (height, width, 3) in pixel units, 0 to 255, not rounded between operations. Nothing
+here is random: the draws are made in `views`.
 """
 
 import tensorflow as tf
@@ -14,68 +14,11 @@ STD = (0.229, 0.224, 0.225)
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, as PIL's mode "L"
 
 
-def decode(image: tf.Tensor, index: tf.Tensor | None = None) -> tf.Tensor:
-    """Decodes a picture to RGB.
-
-    Args:
-        image: Scalar string, the bytes of a JPEG, PNG, GIF (its first frame) or BMP file; or uint8
-            (height, width, 1 or 3).
-        index: Integer scalar, named in the error when the bytes are no picture.
-
-    Returns:
-        uint8 (height, width, 3); a grey picture has its channel three times.
-
-    Raises:
-        TypeError: `image` is neither a scalar string nor uint8.
-        ValueError: a uint8 `image` is not (height, width, 1 or 3).
-        tf.errors.InvalidArgumentError: on execution, the bytes are of another format or damaged, or the picture
-            has no pixels.
-    """
-    if not is_encoded(image):
-        with tf.control_dependencies([_assert_not_empty(image)]):
-            return _to_rgb(image)
-    with tf.control_dependencies([_assert_known_format(image, index)]):
-        # decode_jpeg and decode_image would give the same; the former skips a search for the format.
-        pixels = tf.cond(
-            tf.io.is_jpeg(image),
-            lambda: tf.io.decode_jpeg(image, channels=3),
-            lambda: tf.io.decode_image(image, channels=3, expand_animations=False),
-        )
-    return tf.ensure_shape(pixels, (None, None, 3))
-
-
-def crop(image: tf.Tensor, random_box) -> tf.Tensor:
-    """Cuts a box out of a picture; of a JPEG only the box is decoded.
-
-    Args:
-        image: As for `decode`.
-        random_box: Function of (height, width), int32 scalars, that gives the box as int32
-            `[top, left, height, width]`.
-
-    Returns:
-        uint8 (height of the box, width of the box, 3).
-
-    Raises:
-        TypeError, ValueError, tf.errors.InvalidArgumentError: as `decode`.
-    """
-    if not is_encoded(image):
-        with tf.control_dependencies([_assert_not_empty(image)]):
-            return _to_rgb(_slice(image, random_box))
-
-    def crop_jpeg():
-        height, width, _ = tf.unstack(tf.io.extract_jpeg_shape(image), num=3)
-        return tf.image.decode_and_crop_jpeg(image, random_box(height, width), channels=3)
-
-    with tf.control_dependencies([_assert_known_format(image, None)]):
-        pixels = tf.cond(tf.io.is_jpeg(image), crop_jpeg, lambda: _slice(decode(image), random_box))
-    return tf.ensure_shape(pixels, (None, None, 3))
-
-
 def resize(image: tf.Tensor, size: int) -> tf.Tensor:
     """Resizes a whole picture to a square: bilinear, with antialiasing where it shrinks.
 
-    This is PIL's `resize((size, size), BILINEAR)`, and so torchvision's `resize(..., antialias=True)`, without the
-    rounding to 8 bits.
+    This is PIL's `resize((size, size), BILINEAR)`, and so torchvision's `resize(..., antialias=True)`,
+    without the rounding to 8 bits.
 
     Args:
         image: uint8 or float32 (height, width, 3).
@@ -84,7 +27,7 @@ def resize(image: tf.Tensor, size: int) -> tf.Tensor:
     Returns:
         float32 (size, size, 3).
     """
-    # Where neither side shrinks, antialiasing changes nothing and the kernel without it is three times as fast.
+    # Where neither side shrinks antialiasing changes nothing; the kernel without it is three times as fast.
     grows = tf.reduce_max(tf.shape(image)[:2]) <= size
     resized = tf.cond(
         grows,
@@ -97,8 +40,8 @@ def resize(image: tf.Tensor, size: int) -> tf.Tensor:
 def resize_and_center_crop(image: tf.Tensor, resize_to: int, size: int) -> tf.Tensor:
     """Resizes the shorter side to `resize_to`, keeping the aspect ratio, and cuts the central square out.
 
-    This is torchvision's `center_crop(resize(image, resize_to, antialias=True), size)`; only the pixels inside the
-    crop are computed.
+    This is torchvision's `center_crop(resize(image, resize_to, antialias=True), size)`; only the pixels
+    inside the crop are computed.
 
     Args:
         image: uint8 or float32 (height, width, 3).
@@ -127,8 +70,8 @@ def adjust_brightness(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
 
 
 def adjust_contrast(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    """Blends the picture with the mean of its greyscale; a `factor` of 0 gives that grey, 1 the picture itself."""
-    # Columns first, (height, width * 3) -> (width * 3,): the channels as innermost axis of three would be slow.
+    """Blends the picture with its greyscale's mean; a `factor` of 0 gives that grey, 1 the picture itself."""
+    # Columns first, (height, width * 3) -> (width * 3,): sums over an innermost axis of three would be slow.
     columns = tf.reduce_mean(tf.reshape(image, [tf.shape(image)[0], -1]), axis=0)
     mean = tf.reduce_sum(tf.reduce_mean(tf.reshape(columns, [-1, 3]), axis=0) * _LUMA)
     return _clip(image * factor + (1.0 - factor) * mean)
@@ -167,7 +110,7 @@ def gaussian_blur(image: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
     kernel = tf.nn.softmax(-0.5 * tf.square(taps / sigma))
     height, width = tf.unstack(tf.shape(image)[:2], num=2)
 
-    # Down the columns every (column, channel) is a channel of its own: 3 * width of them fill the vector units.
+    # Down the columns every (column, channel) counts as a channel: 3 * width of them fill the vector units.
     rows = tf.concat([image[radius:0:-1], image, image[-2 : -radius - 2 : -1]], axis=0)
     rows = _depthwise(tf.reshape(rows, [1, -1, 1, 3 * width]), kernel[:, None, None, None], 3 * width)
     rows = tf.reshape(rows, [height, width, 3])
@@ -195,56 +138,6 @@ def normalize(image: tf.Tensor) -> tf.Tensor:
     scale = tf.tile([[1.0 / (255.0 * std) for std in STD]], [width, 1])
     offset = tf.tile([[mean / std for mean, std in zip(MEAN, STD, strict=True)]], [width, 1])
     return tf.cast(image, tf.float32) * scale - offset
-
-
-def is_encoded(image: tf.Tensor | tf.TensorSpec) -> bool:
-    """Tells encoded bytes (a scalar string) from pixels (uint8), and refuses anything else; see `decode`."""
-    if image.dtype == tf.string:
-        if image.shape.rank not in (0, None):
-            raise ValueError(f"expected one encoded image (a scalar string); got {image}: map before batching")
-        return True
-    if image.dtype != tf.uint8:
-        raise TypeError(f"expected an image of encoded bytes (tf.string) or uint8 pixels, 0 to 255; got {image}")
-    if image.shape.rank != 3 or image.shape[-1] not in (1, 3, None):
-        raise ValueError(f"expected uint8 pixels of shape (height, width, 1 or 3); got {image}: map before batching")
-    return False
-
-
-def _assert_known_format(encoded, index):
-    def begins_with(magic):
-        return tf.strings.substr(encoded, 0, len(magic)) == magic
-
-    known = [begins_with(magic) for magic in (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM")]
-    where = [] if index is None else ["at example", index]
-    return tf.debugging.Assert(
-        tf.reduce_any(known),
-        [
-            "cannot decode the image: expected the bytes of a JPEG, PNG, GIF or BMP file; got",
-            tf.strings.length(encoded),
-            "bytes that begin with",
-            tf.strings.substr(encoded, 0, 8),
-            *where,
-            "- remove the example or convert the file",
-        ],
-    )
-
-
-def _assert_not_empty(pixels):
-    return tf.debugging.Assert(
-        tf.size(pixels) > 0,
-        ["cannot crop the image: expected at least 1 x 1 pixels; got shape", tf.shape(pixels), "- remove the example"],
-    )
-
-
-def _slice(pixels, random_box):
-    top, left, height, width = tf.unstack(random_box(tf.shape(pixels)[0], tf.shape(pixels)[1]), num=4)
-    return pixels[top : top + height, left : left + width]
-
-
-def _to_rgb(pixels):
-    if pixels.shape[-1] == 3:
-        return pixels
-    return tf.broadcast_to(pixels, tf.concat([tf.shape(pixels)[:2], [3]], axis=0))
 
 
 def _clip(image):

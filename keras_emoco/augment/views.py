@@ -9,7 +9,7 @@ import math
 
 import tensorflow as tf
 
-from keras_emoco.augment import ops
+from keras_emoco.augment import decoding, ops
 
 _RATIO = (3 / 4, 4 / 3)  # aspect ratios (width / height) of the random crop
 _TRIES = 10
@@ -29,8 +29,8 @@ class Policy:
         jitter_probability: Probability of these four together; they come in random order.
         grayscale_probability: Probability of the greyscale.
         blur_probability: Probability of the Gaussian blur.
-        blur_sigma: Least and greatest sigma of the blur in pixels of a 224 pixel view; at other sizes it is scaled
-            with the view.
+        blur_sigma: Least and greatest sigma of the blur in pixels of a 224 pixel view; at other sizes it is
+            scaled with the view.
         flip_probability: Probability of the horizontal flip.
 
     Raises:
@@ -71,8 +71,8 @@ def random_view(image: tf.Tensor, seed: tf.Tensor, image_size: int, policy: Poli
     """Makes one random view: crop, colour jitter, greyscale, blur, flip, normalisation, in this order.
 
     Args:
-        image: Scalar string, the bytes of a JPEG, PNG, GIF or BMP file; or uint8 (height, width, 1 or 3). Of a JPEG
-            only the crop is decoded.
+        image: Scalar string, the bytes of a JPEG, PNG, GIF or BMP file; or uint8 (height, width, 1 or 3). Of
+            a JPEG only the crop is decoded.
         seed: Integer (2,). The view is a function of image, seed, size and policy alone.
         image_size: Height and width of the view in pixels, at least 2.
         policy: Strengths and probabilities.
@@ -92,7 +92,7 @@ def random_view(image: tf.Tensor, seed: tf.Tensor, image_size: int, policy: Poli
     use_grayscale, use_blur, sigma, use_flip = tf.unstack(draws)
 
     random_box = functools.partial(_random_box, tf.reshape(crop_draws, [4, _TRIES]), policy.crop_scale)
-    view = ops.resize(ops.crop(tf.convert_to_tensor(image), random_box), image_size)
+    view = ops.resize(decoding.crop(tf.convert_to_tensor(image), random_box), image_size)
     view = _with_probability(
         policy.jitter_probability,
         jitter_draws[4],
@@ -101,7 +101,9 @@ def random_view(image: tf.Tensor, seed: tf.Tensor, image_size: int, policy: Poli
     )
     view = _with_probability(policy.grayscale_probability, use_grayscale, ops.rgb_to_grayscale, view)
     sigma = _between(*policy.blur_sigma, sigma) * (image_size / _REFERENCE_SIZE)
-    view = _with_probability(policy.blur_probability, use_blur, lambda view: ops.gaussian_blur(view, sigma), view)
+    view = _with_probability(
+        policy.blur_probability, use_blur, lambda view: ops.gaussian_blur(view, sigma), view
+    )
     view = _with_probability(policy.flip_probability, use_flip, ops.hflip, view)
     return tf.ensure_shape(ops.normalize(view), (image_size, image_size, 3))
 
@@ -123,11 +125,12 @@ def center_view(
 
     Raises:
         TypeError: `image` is neither a string nor uint8.
-        ValueError: wrong shape of `image`, `image_size` below 2, `resize_to` below `image_size` or without a crop.
+        ValueError: wrong shape of `image`, `image_size` below 2, `resize_to` below `image_size` or given
+            though `crop` is False.
         tf.errors.InvalidArgumentError: on execution, the bytes are no picture or the picture has no pixels.
     """
     _check_size(image_size)
-    pixels = ops.decode(tf.convert_to_tensor(image))
+    pixels = decoding.decode(tf.convert_to_tensor(image))
     if not crop:
         if resize_to is not None:
             raise ValueError(f"resize_to={resize_to} has no meaning with crop=False: leave one of them out")
@@ -185,7 +188,7 @@ def _random_box(draws, scale, height, width):
 
 
 def _color_jitter(image, draws, order_draws, policy):
-    """torchvision's ColorJitter: the four adjustments in random order; those of strength zero are left out.
+    """ColorJitter of torchvision: the four adjustments in random order; those of strength zero are left out.
 
     Args:
         image: float32 (height, width, 3) in pixel units.
@@ -204,7 +207,9 @@ def _color_jitter(image, draws, order_draws, policy):
             factor = _between(max(0.0, 1.0 - strength), 1.0 + strength, draw)
             adjustments.append(functools.partial(adjust, factor=factor))
     if policy.hue > 0:
-        adjustments.append(functools.partial(ops.adjust_hue, shift=_between(-policy.hue, policy.hue, draws[3])))
+        adjustments.append(
+            functools.partial(ops.adjust_hue, shift=_between(-policy.hue, policy.hue, draws[3]))
+        )
 
     order = tf.argsort(order_draws[: len(adjustments)])
     for position in range(len(adjustments)):
