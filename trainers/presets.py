@@ -42,12 +42,12 @@ PRESETS = {
     "demo": Preset(
         dataset="synthetic_faces",
         encoder="resnet18",
-        image_size=64,
+        image_size=48,
         center_crop=False,
-        batch_size=128,
-        epochs=4,
-        base_learning_rate=0.12,
-        queue_size=2048,
+        batch_size=64,
+        epochs=3,
+        base_learning_rate=0.24,
+        queue_size=1024,
         momentum=0.99,
     ),
 }

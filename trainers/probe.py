@@ -11,12 +11,15 @@ import tensorflow as tf
 from absl import app, flags
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
-from sklearn.model_selection import GroupKFold
+from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from keras_emoco import augment
 from trainers import data
+
+# Inverse strengths of the L2 penalty, scikit-learn's C.
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Faces:
         action_units: numbers of the `A` units.
         occurrence: `(n, A)` of 0 and 1.
         coded: `(n, A)` bool: which of them the coders judged.
+        subjects: `(n,)`: who it is.
         emotions: `(n,)` bytes or integers.
         folds: list of (training rows, test rows).
     """
@@ -36,6 +40,7 @@ class Faces:
     action_units: list[int]
     occurrence: np.ndarray
     coded: np.ndarray
+    subjects: np.ndarray
     emotions: np.ndarray
     folds: list[tuple[np.ndarray, np.ndarray]]
 
@@ -62,12 +67,12 @@ def load(builder, max_per_split: int | None = None) -> Faces:
     flat = [row for part in rows for row in part]
     occurrence = np.stack([row["action_units"]["occurrence"] for row in flat]).astype(int)
     coded = [row["action_units"].get("coded", np.ones(occurrence.shape[1])) for row in flat]
+    subjects = np.array([row["subject"] for row in flat])
     if "test" in splits:
         index = np.arange(len(flat))
         test = index >= len(flat) - len(rows[-1])
         folds = [(index[~test], index[test])]
     else:
-        subjects = np.array([row["subject"] for row in flat])
         folds = list(GroupKFold(3).split(occurrence, groups=subjects))
     examples = parts[0]
     for part in parts[1:]:
@@ -77,6 +82,7 @@ def load(builder, max_per_split: int | None = None) -> Faces:
         [int(unit) for unit in builder.info.metadata["action_units"]],
         occurrence,
         np.stack(coded).astype(bool),
+        subjects,
         np.array([row["emotion"] for row in flat]),
         folds,
     )
@@ -100,6 +106,9 @@ def features(encoder: keras.Model, examples, image_size: int, center_crop: bool)
 def linear_probe(faces: Faces, x: np.ndarray) -> np.ndarray:
     """F1 of each action unit in percent, threshold 0.5, mean over folds.
 
+    Logistic regression on standardised features; its L2 penalty is chosen among `PENALTIES` by the
+    likelihood of held-out people of the training fold, for each unit.
+
     A unit that has one class only among a fold's training faces is predicted as that class; one without
     positives in the test fold has F1 0, as scikit-learn's `zero_division=0`.
 
@@ -116,10 +125,14 @@ def linear_probe(faces: Faces, x: np.ndarray) -> np.ndarray:
             fit = train[faces.coded[train, unit]]
             held_out = test[faces.coded[test, unit]]
             y = faces.occurrence[:, unit]
-            if len(np.unique(y[fit])) == 1:
-                predicted = np.full(len(held_out), y[fit][0])
-            else:
-                classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
+            predicted = np.full(len(held_out), y[fit][0])
+            if len(np.unique(y[fit])) == 2:
+                classifier = GridSearchCV(
+                    make_pipeline(StandardScaler(), LogisticRegression(solver="newton-cholesky")),
+                    {"logisticregression__C": PENALTIES},
+                    scoring="neg_log_loss",
+                    cv=list(GroupKFold(3).split(fit, groups=faces.subjects[fit])),
+                )
                 predicted = classifier.fit(x[fit], y[fit]).predict(x[held_out])
             scores[fold, unit] = 100 * f1_score(y[held_out], predicted, zero_division=0)
     return scores.mean(axis=0)

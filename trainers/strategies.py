@@ -17,29 +17,24 @@ class Devices:
 
     Attributes:
         scope: context manager under which a model is built, compiled and restored.
-        replicas: devices that share a batch, over all processes.
-        process: number of this process, 0 the one that writes.
-        processes: how many there are; each reads its own share of the data.
+        replicas: devices that share a batch.
     """
 
     scope: contextlib.AbstractContextManager
     replicas: int = 1
-    process: int = 0
-    processes: int = 1
 
 
 def create(name: str, *, virtual_devices: int = 0, tpu: str = "local") -> Devices:
     """Start the devices of a strategy; nothing may have been computed before.
 
     Args:
-        name: one of `STRATEGIES`. `mirrored` is all local devices under TensorFlow; `data_parallel` all
-            devices under JAX, over several processes where `KERAS_DISTRIBUTION_JOB_ADDRESSES`,
-            `KERAS_DISTRIBUTION_NUM_PROCESSES` and `KERAS_DISTRIBUTION_PROCESS_ID` say so.
+        name: one of `STRATEGIES`. `mirrored` is all local devices under TensorFlow, `data_parallel` all
+            local devices under JAX.
         virtual_devices: split the CPU into so many devices first; 0 leaves it whole.
         tpu: address of the TPU for `"tpu"`, as `tf.distribute.cluster_resolver.TPUClusterResolver` takes it.
 
     Raises:
-        ValueError: the backend has no such strategy, or TensorFlow is to train several workers.
+        ValueError: the backend has no such strategy, or several processes are to train.
     """
     backend = keras.backend.backend()
     if name == "none":
@@ -61,17 +56,17 @@ def create(name: str, *, virtual_devices: int = 0, tpu: str = "local") -> Device
 def _data_parallel(virtual_devices):
     import jax
 
+    processes = int(os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES", 1))
+    if processes > 1:
+        raise ValueError(
+            f"KERAS_DISTRIBUTION_NUM_PROCESSES={processes}, and this program reads the data for one process: "
+            "unset it to train on the devices of this machine"
+        )
     if virtual_devices:
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_num_cpu_devices", virtual_devices)
-    if int(os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES", 1)) > 1:
-        jax.config.update("jax_cpu_collectives_implementation", "gloo")
-        keras.distribution.initialize()
-    # Each process reads its share itself: Keras would take every n-th example of an endless stream.
     keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
-    return Devices(
-        contextlib.nullcontext(), jax.device_count(), jax.process_index(), jax.process_count()
-    )
+    return Devices(contextlib.nullcontext(), jax.device_count())
 
 
 def _tensorflow(name, virtual_devices, tpu):
@@ -81,8 +76,7 @@ def _tensorflow(name, virtual_devices, tpu):
     if len(workers) > 1:
         raise ValueError(
             f"TF_CONFIG names {len(workers)} workers, and Keras 3 cannot train several TensorFlow workers "
-            "(keras issue 20585): unset TF_CONFIG, and use KERAS_BACKEND=jax --strategy=data_parallel with "
-            "KERAS_DISTRIBUTION_JOB_ADDRESSES for more than one machine"
+            "(keras issue 20585): unset TF_CONFIG to train on the devices of this machine"
         )
     if name == "tpu":
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=tpu)

@@ -77,6 +77,7 @@ def test_contradictions_are_refused(read, given, message):
     ("arguments", "environment", "message"),
     [
         ({"name": "none", "virtual_devices": 2}, {}, "add --strategy=mirrored"),
+        ({"name": "data_parallel"}, {}, "needs KERAS_BACKEND=jax and the backend is tensorflow"),
         (
             {"name": "mirrored"},
             {"TF_CONFIG": '{"cluster": {"worker": ["localhost:1", "localhost:2"]}}'},
