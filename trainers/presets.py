@@ -41,13 +41,15 @@ PRESETS = {
     # The main job of the README: built-in faces, under ten minutes on two cores.
     "demo": Preset(
         dataset="synthetic_faces",
+        split="train[:75%]",
         encoder="resnet18",
         image_size=48,
         center_crop=False,
         batch_size=64,
         epochs=3,
-        base_learning_rate=0.24,
+        base_learning_rate=0.36,
         queue_size=1024,
         momentum=0.99,
+        crop_scale_min=0.6,
     ),
 }
