@@ -45,11 +45,10 @@ PRESETS = {
         encoder="resnet18",
         image_size=48,
         center_crop=False,
-        batch_size=64,
+        batch_size=32,
         epochs=3,
-        base_learning_rate=0.36,
+        base_learning_rate=0.48,
         queue_size=1024,
         momentum=0.99,
-        crop_scale_min=0.6,
     ),
 }
