@@ -38,16 +38,16 @@ class Preset:
 
 PRESETS = {
     "paper": Preset(),
-    # The main job of the README: built-in faces, under ten minutes on two cores.
+    # The main job of the README: built-in faces. The emotion branch predicts the most frequent emotion for
+    # the first 600 of the 936 steps, so this run only begins to learn.
     "demo": Preset(
         dataset="synthetic_faces",
-        split="train[:75%]",
         encoder="resnet18",
         image_size=48,
         center_crop=False,
-        batch_size=32,
+        batch_size=64,
         epochs=3,
-        base_learning_rate=0.48,
+        base_learning_rate=0.24,
         queue_size=1024,
         momentum=0.99,
     ),
