@@ -55,16 +55,17 @@ def test_saved_encoder_loads_as_plain_keras_layers(tmp_path):
 def test_what_is_no_encoder_is_refused():
     with pytest.raises(ValueError, match="unknown encoder 'resnet20': use one of resnet18"):
         encoders.build("resnet20", image_size=64)
-    with pytest.raises(ValueError, match="at least 32 pixels for resnet18.*got 16"):
+    with pytest.raises(ValueError, match=r"at least 32 pixels for resnet18.*got 16"):
         encoders.build("resnet18", image_size=16)
     with pytest.raises(ValueError, match="image_size must be at least 32"):
         encoders.build("resnet50")
     images = keras.Input((32, 32, 3))
     with pytest.raises(ValueError, match="takes images of"):
         encoders.build(keras.Model(images, keras.layers.Conv2D(5, 3)(images)), image_size=64)
-    with pytest.raises(ValueError, match="2 and 1|has 2"):
-        other = keras.Input((32, 32, 3))
-        encoders.build(keras.Model([images, other], keras.layers.add([images, other])))
+    other = keras.Input((32, 32, 3))
+    two_inputs = keras.Model([images, other], keras.layers.add([images, other]))
+    with pytest.raises(ValueError, match="one input and one output"):
+        encoders.build(two_inputs)
     sequence = keras.Input((7, 3))
     with pytest.raises(ValueError, match="ends in a map"):
         encoders.build(keras.Model(sequence, keras.layers.Dense(2)(sequence)))
