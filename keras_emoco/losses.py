@@ -30,8 +30,9 @@ def l2_normalize(x):
     x = ops.cast(x, "float32")
     squared = ops.sum(ops.square(x), axis=-1, keepdims=True)
     # The inner `where` keeps the square root's gradient finite where the outer one discards it.
-    positive = squared > EPSILON**2
-    return ops.where(positive, x / ops.sqrt(ops.where(positive, squared, 1.0)), 0.0)
+    # Asked this way round a NaN stays one, and training stops; the other way it would become zero.
+    zero = squared <= EPSILON**2
+    return ops.where(zero, 0.0, x / ops.sqrt(ops.where(zero, 1.0, squared)))
 
 
 def intra_class_normalize(x, prototypes):

@@ -143,3 +143,8 @@ def test_emotion_loss_equals_torch_cross_entropy():
     ).numpy()
     result = keras.ops.convert_to_numpy(losses.emotion_loss(logits, labels))
     np.testing.assert_allclose(result, expected, rtol=1e-5)
+
+
+def test_a_vector_that_is_not_a_number_stays_so():
+    result = losses.l2_normalize(np.array([[np.nan, 1.0], [0.0, 0.0]], "float32"))
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(result), [[np.nan, np.nan], [0.0, 0.0]])
