@@ -39,7 +39,7 @@ class Checkpoints(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         loss = float((logs or {}).get("loss", 0.0))
         if loss - loss != 0.0:  # NaN and both infinities
-            step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+            step = self._steps_done()
             last = self._paths()[-1:] or ["none was written yet"]
             raise FloatingPointError(
                 f"the loss is {loss} at step {step}: training stopped. Last good checkpoint: {last[0]}. "
@@ -47,10 +47,8 @@ class Checkpoints(keras.callbacks.Callback):
             )
 
     def on_epoch_end(self, epoch, logs=None):
-        if keras.backend.backend() == "jax":
-            self.model.jax_state_sync()
+        step = self._steps_done()
         self.history.append({name: float(value) for name, value in (logs or {}).items()})
-        step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
         final = self.directory / f"step_{step:09d}"
         partial = self.directory / f"partial_{step:09d}"
         shutil.rmtree(partial, ignore_errors=True)
@@ -61,6 +59,12 @@ class Checkpoints(keras.callbacks.Callback):
         partial.rename(final)
         for old in self._paths()[: -self.keep]:
             shutil.rmtree(old)
+
+    def _steps_done(self):
+        # Within `fit` JAX keeps the state outside the variables; reading them before this finds nothing.
+        if keras.backend.backend() == "jax":
+            self.model.jax_state_sync()
+        return int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
 
     def _paths(self):
         return sorted(self.directory.glob("step_*"))

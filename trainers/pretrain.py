@@ -1,8 +1,7 @@
 """Pretrain EmoCo on expression-labelled faces, then probe its frozen features for action units.
 
-With no flags: the demo preset on the built-in synthetic faces, under ten minutes on two cores. The paper's
-recipe is `--preset=paper --dataset=affectnet --manual_dir=DIR`. A run that was killed goes on when the same
-command is given again.
+With no flags: the demo preset on the built-in synthetic faces. The paper's recipe is
+`--preset=paper`. A run that was killed goes on when the same command is given again.
 """
 
 import dataclasses
