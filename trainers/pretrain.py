@@ -23,6 +23,7 @@ from trainers import checkpoints, data, figures, presets, probe, strategies
 FLAGS = flags.FLAGS
 # Settings that the contrastive branch alone reads, and so mean nothing without it.
 CONTRASTIVE_ONLY = ("queue_size", "temperature", "dictionary", "normalization", "momentum")
+OPTIMIZERS = ("sgd", "adamw")
 
 
 def define_flags():
@@ -102,6 +103,10 @@ def read_settings() -> presets.Preset:
             "--emotion_weight=0 leaves the emotion prototypes untrained, and --normalization=intra_class "
             "centres on them: add --normalization=l2"
         )
+    if settings.optimizer not in OPTIMIZERS:
+        raise ValueError(f"--optimizer must be one of {OPTIMIZERS}; got {settings.optimizer!r}")
+    if settings.optimizer != "sgd" and "sgd_momentum" in given:
+        raise ValueError(f"--sgd_momentum means nothing to --optimizer={settings.optimizer}: leave one out")
     for name in ("image_size", "batch_size", "epochs"):
         if getattr(settings, name) < 1:
             raise ValueError(f"--{name} must be positive; got {getattr(settings, name)}")
@@ -185,52 +190,71 @@ def train(settings, devices, builder, num_classes, workdir):
     steps_per_epoch = int(faces.cardinality()) // settings.batch_size
     if steps_per_epoch == 0:
         sys.exit(f"error: --batch_size={settings.batch_size} exceeds the {int(faces.cardinality())} faces")
-    steps = FLAGS.max_steps or steps_per_epoch * settings.epochs
-    if FLAGS.mixed_precision:
-        keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    recipe_steps = steps_per_epoch * settings.epochs
+    steps = min(FLAGS.max_steps or recipe_steps, recipe_steps)
+    saver = checkpoints.Checkpoints(workdir / "checkpoints")
     with devices.scope:
-        keras.utils.set_random_seed(FLAGS.seed)
-        model = build_model(settings, num_classes)
-        untrained = keras.models.clone_model(model.encoder)
-        untrained.set_weights(model.encoder.get_weights())
-        optimizer = keras_emoco.optimizers.sgd(
-            keras_emoco.optimizers.cosine(
-                settings.base_learning_rate, settings.batch_size, steps_per_epoch * settings.epochs
-            ),
-            momentum=settings.sgd_momentum,
-            weight_decay=settings.weight_decay,
-        )
-        model.compile(optimizer, **({} if FLAGS.jit_compile is None else {"jit_compile": FLAGS.jit_compile}))
-        saver = checkpoints.Checkpoints(workdir / "checkpoints")
+        model, untrained = compiled_model(settings, num_classes, recipe_steps)
         first_step = saver.restore(model)
     announce(settings, model, workdir, first_step, steps)
-    if first_step < steps:
-        batches = augment.two_views(
-            faces,
-            settings.image_size,
-            settings.batch_size,
-            policy=augment.Policy(crop_scale=(settings.crop_scale_min, 1.0)),
-            seed=FLAGS.seed,
-            first_step=first_step,
-        )
-        start = time.time()
+    start = time.time()
+    for step, initial_epoch, epochs, steps_each in whole_and_part_epochs(first_step, steps, steps_per_epoch):
         model.fit(
-            batches,
-            steps_per_epoch=min(steps, steps_per_epoch),
-            epochs=-(-steps // steps_per_epoch),
-            initial_epoch=first_step // steps_per_epoch,
+            augment.two_views(
+                faces,
+                settings.image_size,
+                settings.batch_size,
+                policy=augment.Policy(crop_scale=(settings.crop_scale_min, 1.0)),
+                seed=FLAGS.seed,
+                first_step=step,
+            ),
+            steps_per_epoch=steps_each,
+            initial_epoch=initial_epoch,
+            epochs=epochs,
             shuffle=False,
-            callbacks=[
-                saver,
-                keras.callbacks.TensorBoard(workdir / "tensorboard", update_freq="epoch"),
-            ],
+            callbacks=[saver, keras.callbacks.TensorBoard(workdir / "tensorboard", update_freq="epoch")],
             verbose=1 if sys.stdout.isatty() else 2,
         )
+    if first_step < steps:
         print(f"trained {steps - first_step} steps in {time.time() - start:.0f} s")
     # The encoder is saved beside its final name and moved: a reader never sees half of it.
     model.encoder.save(workdir / "encoder.partial.keras")
     os.replace(workdir / "encoder.partial.keras", workdir / "encoder.keras")
     return saver.history, model, untrained
+
+
+def compiled_model(settings, num_classes, recipe_steps):
+    """The model ready for `fit`, and a copy of its encoder."""
+    if FLAGS.mixed_precision:
+        keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    keras.utils.set_random_seed(FLAGS.seed)
+    model = build_model(settings, num_classes)
+    untrained = keras.models.clone_model(model.encoder)
+    untrained.set_weights(model.encoder.get_weights())
+    rate = keras_emoco.optimizers.cosine(settings.base_learning_rate, settings.batch_size, recipe_steps)
+    if settings.optimizer == "adamw":
+        optimizer = keras.optimizers.AdamW(rate, settings.weight_decay)
+    else:
+        optimizer = keras_emoco.optimizers.sgd(rate, settings.sgd_momentum, settings.weight_decay)
+    model.compile(optimizer, **({} if FLAGS.jit_compile is None else {"jit_compile": FLAGS.jit_compile}))
+    return model, untrained
+
+
+def whole_and_part_epochs(first_step: int, last_step: int, steps_per_epoch: int):
+    """Calls of `fit` from one step to another: the rest of an epoch, whole epochs, a part of one.
+
+    Only `--max_steps` ends inside an epoch; what follows it must still begin its epochs where they begin.
+
+    Yields:
+        `(first step, initial_epoch, epochs, steps_per_epoch)`.
+    """
+    step = first_step
+    while step < last_step:
+        epoch, done = divmod(step, steps_per_epoch)
+        whole = (last_step - step) // steps_per_epoch if done == 0 else 0
+        steps_each = steps_per_epoch if whole else min(steps_per_epoch - done, last_step - step)
+        yield step, epoch, epoch + max(whole, 1), steps_each
+        step += max(whole, 1) * steps_each
 
 
 def announce(settings, model, workdir, first_step, steps):

@@ -316,3 +316,16 @@ def test_encoder_without_pooling_and_gradient_accumulation_are_refused():
     model.compile(keras_emoco.optimizers.SGD(0.1, gradient_accumulation_steps=2))
     with pytest.raises(ValueError, match="use a larger batch"):
         model.fit(data[:2], data[2], verbose=0)
+
+
+@pytest.mark.parametrize("view", [0, 1], ids=["query", "key"])
+def test_nan_image_makes_the_loss_nan_at_its_step(view):
+    # The ReLU after BatchNorm may turn NaN into 0, so that every embedding and the loss look sound.
+    model = build()
+    model.compile(keras_emoco.optimizers.sgd(0.05))
+    queries, keys, labels = batches(4)
+    (queries, keys)[view][2 * BATCH + 1] = np.nan
+    losses = []
+    watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda step, logs: losses.append(logs["loss"]))
+    model.fit((queries, keys), labels, batch_size=BATCH, shuffle=False, verbose=0, callbacks=[watch])
+    assert [bool(np.isnan(loss)) for loss in losses] == [False, False, True, True]

@@ -33,6 +33,7 @@ def test_paper_preset_is_section_iv_b(read):
         "center_crop": True,
         "batch_size": 256,
         "epochs": 200,
+        "optimizer": "sgd",
         "base_learning_rate": 0.03,
         "sgd_momentum": 0.9,
         "weight_decay": 1e-4,
@@ -53,9 +54,24 @@ def test_paper_preset_is_section_iv_b(read):
 def test_every_value_is_overridable(read):
     for field in dataclasses.fields(presets.Preset):
         value = {"str": "shared", "int": "7", "float": "0.5", "bool": "true"}[field.type.__name__]
-        if field.name == "split":
-            value = "test"
-        assert str(getattr(read(f"--{field.name}={value}"), field.name)).lower() == value
+        value = {"split": "test", "optimizer": "adamw"}.get(field.name, value)
+        settings = read("--preset=paper", f"--{field.name}={value}")
+        assert str(getattr(settings, field.name)).lower() == value
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "calls"),
+    [
+        (0, 8, [(0, 0, 2, 4)]),
+        (0, 10, [(0, 0, 2, 4), (8, 2, 3, 2)]),
+        (6, 11, [(6, 1, 2, 2), (8, 2, 3, 3)]),
+        (0, 2, [(0, 0, 1, 2)]),
+        (1, 3, [(1, 0, 1, 2)]),
+        (8, 8, []),
+    ],
+)
+def test_epochs_begin_where_they_begin_whatever_step_a_run_stopped_at(first, last, calls):
+    assert list(pretrain.whole_and_part_epochs(first, last, steps_per_epoch=4)) == calls
 
 
 @pytest.mark.parametrize(
@@ -64,6 +80,8 @@ def test_every_value_is_overridable(read):
         (("--contrastive_weight=0", "--queue_size=5"), "drops the branch that --queue_size is for"),
         (("--contrastive_weight=0", "--normalization=l2"), "drops the branch that --normalization is for"),
         (("--emotion_weight=0",), "add --normalization=l2"),
+        (("--optimizer=adam",), "--optimizer must be one of .* got 'adam'"),
+        (("--optimizer=adamw", "--sgd_momentum=0.5"), "--sgd_momentum means nothing to --optimizer=adamw"),
         (("--epochs=0",), "--epochs must be positive; got 0"),
         (("--virtual_devices=-1",), "--virtual_devices must not be negative"),
     ],
