@@ -8,6 +8,12 @@ import os
 import keras
 
 STRATEGIES = ("none", "mirrored", "tpu", "data_parallel")
+# Keras reads them: README, section "Several devices".
+PROCESS_VARIABLES = (
+    "KERAS_DISTRIBUTION_JOB_ADDRESSES",
+    "KERAS_DISTRIBUTION_NUM_PROCESSES",
+    "KERAS_DISTRIBUTION_PROCESS_ID",
+)
 BACKEND_OF = {"mirrored": "tensorflow", "tpu": "tensorflow", "data_parallel": "jax"}
 
 
@@ -17,11 +23,41 @@ class Devices:
 
     Attributes:
         scope: context manager under which a model is built, compiled and restored.
-        replicas: devices that share a batch.
+        replicas: devices that share a batch, over all processes.
+        processes: how many of this program train together.
+        process: number of this one; the first, 0, writes the files.
     """
 
     scope: contextlib.AbstractContextManager
     replicas: int = 1
+    processes: int = 1
+    process: int = 0
+
+    @contextlib.contextmanager
+    def first_process_first(self):
+        """The first process runs the block, then the others do: they find what it wrote."""
+        if self.process > 0:
+            self.meet()
+        yield
+        if self.process == 0:
+            self.meet()
+
+    def meet(self):
+        """Wait for the other processes."""
+        if self.processes > 1:
+            from jax.experimental import multihost_utils
+
+            multihost_utils.sync_global_devices("meet")
+
+    def part(self):
+        """End the work together: from here on each process computes for itself."""
+        self.meet()
+        if keras.distribution.distribution() is not None:
+            keras.distribution.set_distribution(None)
+        if self.processes > 1:
+            import jax
+
+            jax.distributed.shutdown()
 
 
 def create(name: str, *, virtual_devices: int = 0, tpu: str = "local") -> Devices:
@@ -29,12 +65,12 @@ def create(name: str, *, virtual_devices: int = 0, tpu: str = "local") -> Device
 
     Args:
         name: one of `STRATEGIES`. `mirrored` is all local devices under TensorFlow, `data_parallel` all
-            local devices under JAX.
+            devices of all processes under JAX; there are several where `PROCESS_VARIABLES` say so.
         virtual_devices: split the CPU into so many devices first; 0 leaves it whole.
         tpu: address of the TPU for `"tpu"`, as `tf.distribute.cluster_resolver.TPUClusterResolver` takes it.
 
     Raises:
-        ValueError: the backend has no such strategy, or several processes are to train.
+        ValueError: the backend has no such strategy, or several TensorFlow processes are to train.
     """
     backend = keras.backend.backend()
     if name == "none":
@@ -56,17 +92,14 @@ def create(name: str, *, virtual_devices: int = 0, tpu: str = "local") -> Device
 def _data_parallel(virtual_devices):
     import jax
 
-    processes = int(os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES", 1))
-    if processes > 1:
-        raise ValueError(
-            f"KERAS_DISTRIBUTION_NUM_PROCESSES={processes}, and this program reads the data for one process: "
-            "unset it to train on the devices of this machine"
-        )
     if virtual_devices:
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_num_cpu_devices", virtual_devices)
+    if any(name in os.environ for name in PROCESS_VARIABLES):
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+        keras.distribution.initialize()
     keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
-    return Devices(contextlib.nullcontext(), jax.device_count())
+    return Devices(contextlib.nullcontext(), jax.device_count(), jax.process_count(), jax.process_index())
 
 
 def _tensorflow(name, virtual_devices, tpu):
@@ -76,7 +109,8 @@ def _tensorflow(name, virtual_devices, tpu):
     if len(workers) > 1:
         raise ValueError(
             f"TF_CONFIG names {len(workers)} workers, and Keras 3 cannot train several TensorFlow workers "
-            "(keras issue 20585): unset TF_CONFIG to train on the devices of this machine"
+            "(keras issue 20585): unset TF_CONFIG to train on the devices of this machine, or train several "
+            "processes by KERAS_BACKEND=jax and --strategy=data_parallel"
         )
     if name == "tpu":
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=tpu)

@@ -23,6 +23,8 @@ def two_views(
     num_examples: int | None = None,
     shuffle_buffer: int = SHUFFLE_BUFFER,
     num_parallel_calls: int = tf.data.AUTOTUNE,
+    num_shards: int = 1,
+    shard: int = 0,
 ) -> tf.data.Dataset:
     """Makes the endless dataset of batches `((query_view, key_view), label)` for `EmoCo.fit`.
 
@@ -37,7 +39,7 @@ def two_views(
             as the shuffle then holds files in memory) or uint8 (height, width, 1 or 3); the label an integer
             scalar.
         image_size: Height and width of the views in pixels.
-        batch_size: Examples per batch; every batch is full.
+        batch_size: Examples per batch, over all shards; every batch is full.
         policy: Strengths and probabilities of the augmentation.
         seed: Seed of the shuffling and of the views.
         first_step: Number of batches to leave out: the dataset begins where an uninterrupted one would be
@@ -46,15 +48,18 @@ def two_views(
         shuffle_buffer: Examples held in memory for shuffling. From `num_examples` on the shuffle is a full
             one; with less, `examples` must not be sorted by class.
         num_parallel_calls: Examples augmented at the same time.
+        num_shards: Processes that train together. Each reads the files of all examples, so that the batches
+            of all together are those of one process alone, and decodes its own share.
+        shard: Number of this process. Its part of a batch is the `shard`-th of `num_shards` in a row.
 
     Returns:
-        Dataset of `((query_view, key_view), label)`: float32 (batch_size, image_size, image_size, 3) twice,
-        int32 (batch_size,). Its cardinality is infinite: give `steps_per_epoch` to `fit`.
+        Dataset of `((query_view, key_view), label)`: float32 (b, image_size, image_size, 3) twice, int32
+        (b,), where b is `batch_size // num_shards`. Its cardinality is infinite: give `steps_per_epoch` to `fit`.
 
     Raises:
         TypeError: elements of `examples` are neither of the two forms, or image or label is of a wrong type.
         ValueError: number of examples unknown, infinite or below `batch_size`; a negative `first_step`;
-            an image of a wrong shape.
+            shards that do not divide the batch; an image of a wrong shape.
         tf.errors.InvalidArgumentError: on iteration, an image cannot be decoded.
         tf.errors.FailedPreconditionError: on iteration, `examples` does not hold `num_examples`.
     """
@@ -65,9 +70,15 @@ def two_views(
             f"batch_size: expected 1 to {num_examples}, the number of examples, as every batch is full; "
             f"got {batch_size}"
         )
+    if batch_size % num_shards or not 0 <= shard < num_shards:
+        raise ValueError(
+            f"expected a batch_size that num_shards divides, and 0 <= shard < num_shards; got "
+            f"batch_size={batch_size}, num_shards={num_shards}, shard={shard}"
+        )
     if first_step < 0:
         raise ValueError(f"first_step: expected at least 0; got {first_step}")
     steps_per_epoch = num_examples // batch_size
+    share = batch_size // num_shards
     first_epoch, first_step_of_epoch = divmod(first_step, steps_per_epoch)
 
     numbered = (
@@ -86,6 +97,9 @@ def two_views(
             numbered.shuffle(min(shuffle_buffer, num_examples), seed=shuffle_seed)
             .take(steps_per_epoch * batch_size)
             .skip(skipped)
+            .enumerate()
+            .filter(lambda position, _: position % batch_size // share == shard)
+            .map(lambda _, numbered_example: numbered_example)
             .map(lambda index, example: (tf.random.fold_in(epoch_seed, index, alg="philox"), index, *example))
         )
 
@@ -107,7 +121,7 @@ def two_views(
         tf.data.Dataset.counter(first_epoch)
         .flat_map(shuffled_epoch)
         .map(views, num_parallel_calls=num_parallel_calls, deterministic=True)
-        .batch(batch_size, drop_remainder=True)
+        .batch(share, drop_remainder=True)
         .apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
         .prefetch(tf.data.AUTOTUNE)
         .with_options(_options())

@@ -68,6 +68,21 @@ def test_resumed_stream_is_the_uninterrupted_one():
         assert_equal([part[first_step:] for part in whole], rest)
 
 
+def test_shards_side_by_side_are_the_batches_of_one_process():
+    whole = stream(examples(10), 5, first_step=1)
+    shards = [stream(examples(10), 5, first_step=1, num_shards=2, shard=shard) for shard in (0, 1)]
+    assert shards[0][0].shape == (5, 2, 8, 8, 3)
+    assert_equal([np.concatenate(parts, axis=1) for parts in zip(*shards, strict=True)], whole)
+
+
+def test_a_shard_decodes_its_own_share_alone():
+    files, labels = zip(*examples(8).as_numpy_iterator(), strict=True)
+    order = stream(examples(8), 2)[2].ravel()
+    damaged = [b"" if label in order.reshape(2, 4)[:, 2:] else file for file, label in zip(files, labels)]
+    dataset = tf.data.Dataset.from_tensor_slices((damaged, np.array(labels)))
+    np.testing.assert_array_equal(stream(dataset, 2, num_shards=2, shard=0)[2], order.reshape(2, 4)[:, :2])
+
+
 def test_resuming_neither_decodes_nor_reads_what_came_before():
     reads = []
 
@@ -184,6 +199,12 @@ def test_wrong_datasets_are_refused():
         augment.two_views(dataset(files, labels).batch(2), 8, 2)
     with pytest.raises(TypeError, match=r"'image' and 'emotion'.*element_spec"):
         augment.images(dataset(files), 8, 2)
+
+
+@pytest.mark.parametrize("shards", [{"num_shards": 3}, {"num_shards": 2, "shard": 2}])
+def test_shards_that_do_not_fit_are_refused(shards):
+    with pytest.raises(ValueError, match=r"batch_size=4, num_shards=\d, shard=\d"):
+        augment.two_views(examples(10), 8, 4, **shards)
 
 
 def test_wrong_numbers_are_refused():
