@@ -123,7 +123,7 @@ def test_paired_bootstrap():
         np.clip(p + rng.normal(0, 1, p.shape) * hard[subjects[test]], 0, 1)
         for p, (_, test) in zip(probabilities, folds, strict=True)
     ]
-    worse = [np.clip(p + rng.normal(0, 0.1, p.shape), 0, 1) for p in probabilities]
+    worse = [np.clip(p + rng.normal(0, 0.2, p.shape), 0, 1) for p in probabilities]
     one, two = (scores.bootstrap(labels, p, coded, subjects, folds) for p in (probabilities, worse))
     result = scores.compare(one, two)
     assert 0 < result["low"] < result["difference"] < result["high"]
