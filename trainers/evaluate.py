@@ -14,6 +14,7 @@ from absl import app, flags, logging
 from trainers import data, features, figures, finetune, probe, results, scores, workdir
 
 FLAGS = flags.FLAGS
+FINETUNE_ONLY = ("seeds", "epochs", "batch_size", "base_learning_rate")
 
 
 def define_flags():
@@ -51,35 +52,65 @@ def main(_):
         logging.set_verbosity(logging.WARNING)
     try:
         threshold = read_threshold(FLAGS.threshold)
+        units, seeds = read_integers("action_units"), read_integers("seeds")
+        check_flags()
         encoder, image_size = features.load_encoder(pathlib.Path(FLAGS.encoder), FLAGS.image_size)
-        encoder_digest = features.digest(pathlib.Path(FLAGS.encoder))
-        other = FLAGS.compare_to and results.load(pathlib.Path(FLAGS.compare_to) / "predictions.npz")
+        digest = features.digest(pathlib.Path(FLAGS.encoder))
         builder = data.prepare(FLAGS.dataset, FLAGS.data_dir, FLAGS.manual_dir)
         faces = probe.load(builder, FLAGS.max_faces)
-        if FLAGS.action_units:
-            faces = probe.select(faces, [int(unit) for unit in FLAGS.action_units])
-        directory = pathlib.Path(
-            FLAGS.workdir or f"runs/{FLAGS.protocol}-{FLAGS.dataset.replace('/', '-')}-{encoder_digest[:8]}"
-        )
-        workdir.open_workdir(directory, settings(encoder_digest, image_size, builder, faces))
-        announce(faces, builder, directory)
-        if FLAGS.protocol == "linear":
-            x = features.cached(
-                pathlib.Path(FLAGS.cache_dir),
-                encoder_digest,
-                encoder,
-                builder,
-                faces,
-                image_size,
-                FLAGS.center_crop,
+        faces = probe.select(faces, units) if units else faces
+        other = FLAGS.compare_to and results.load(pathlib.Path(FLAGS.compare_to) / "predictions.npz")
+        if other:
+            repeats = len(seeds) if FLAGS.protocol == "finetune" else 1
+            results.check_comparable(
+                other,
+                faces.action_units,
+                faces.occurrence,
+                faces.coded,
+                faces.subjects,
+                faces.folds * repeats,
             )
-            runs = linear_runs(faces, x)
-        else:
-            runs = finetune_runs(faces, image_size)
-        predictions = predict_folds(faces, runs, threshold, directory)
-        report(directory, predictions, builder, other)
-    except (ValueError, OSError, FloatingPointError) as error:
+        name = f"{FLAGS.protocol}-{FLAGS.dataset.replace('/', '-')}-{digest[:8]}"
+        directory = pathlib.Path(FLAGS.workdir or f"runs/{name}")
+        workdir.open_workdir(directory, settings(digest, image_size, builder, faces))
+    except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
+    announce(faces, builder, directory)
+    if FLAGS.protocol == "linear":
+        cache = pathlib.Path(FLAGS.cache_dir)
+        x = features.cached(cache, digest, encoder, builder, faces, image_size, FLAGS.center_crop)
+        runs = linear_runs(faces, x)
+    else:
+        runs = finetune_runs(faces, image_size, seeds)
+    report(directory, predict_folds(faces, runs, threshold, directory), builder, other)
+
+
+def check_flags():
+    """Refuse flags without use and values out of range.
+
+    Raises:
+        ValueError: a flag of finetuning with the linear protocol, or a number that is not positive.
+    """
+    for name in FINETUNE_ONLY:
+        if FLAGS.protocol == "linear" and FLAGS[name].present:
+            raise ValueError(f"--{name} is for --protocol=finetune: leave it out, or finetune")
+    for name in ("epochs", "batch_size", "base_learning_rate", "max_faces", "image_size"):
+        if FLAGS[name].value is not None and not FLAGS[name].value > 0:
+            raise ValueError(f"--{name} must be positive; got {FLAGS[name].value}")
+
+
+def read_integers(name: str) -> list[int] | None:
+    """The numbers of a list flag.
+
+    Raises:
+        ValueError: something else is in it.
+    """
+    value = FLAGS[name].value
+    if value is None:
+        return None
+    if not value or not all(item.strip().isdecimal() for item in value):
+        raise ValueError(f"--{name} must be numbers with commas between them; got {','.join(value)}")
+    return [int(item) for item in value]
 
 
 def read_threshold(text: str) -> float | None:
@@ -103,7 +134,7 @@ def settings(encoder_digest, image_size, builder, faces) -> dict:
     """What the results depend on."""
     names = ["protocol", "threshold", "balanced", "center_crop"]
     if FLAGS.protocol == "finetune":
-        names += ["seeds", "epochs", "batch_size", "base_learning_rate"]
+        names += FINETUNE_ONLY
     return {
         "encoder": encoder_digest,
         "dataset": builder.info.full_name,
@@ -134,7 +165,7 @@ def linear_runs(faces, x) -> list:
     return [(f"fold{k}", train, test, fit) for k, (train, test) in enumerate(faces.folds, start=1)]
 
 
-def finetune_runs(faces, image_size) -> list:
+def finetune_runs(faces, image_size, seeds) -> list:
     """The same for each seed and fold; the encoder is loaded anew for each."""
     recipe = finetune.Recipe(
         image_size,
@@ -155,8 +186,8 @@ def finetune_runs(faces, image_size) -> list:
         return fit
 
     return [
-        (f"seed{seed}-fold{k}", train, test, fit_with(int(seed)))
-        for seed in FLAGS.seeds
+        (f"seed{seed}-fold{k}", train, test, fit_with(seed))
+        for seed in seeds
         for k, (train, test) in enumerate(faces.folds, start=1)
     ]
 

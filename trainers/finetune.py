@@ -74,6 +74,7 @@ def train(encoder: keras.Model, faces: probe.Faces, rows: np.ndarray, recipe: Re
         batches(faces, rows, recipe, seed),
         steps_per_epoch=steps_per_epoch,
         epochs=recipe.epochs,
+        shuffle=False,
         callbacks=[keras.callbacks.TerminateOnNaN()],
         verbose=1 if sys.stdout.isatty() else 2,
     ).history

@@ -34,10 +34,11 @@ body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 70rem; p
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; margin: .5rem 0 }
 caption { text-align: left; font-weight: 600; padding: .25rem 0 }
 th, td { padding: .15rem .5rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap }
-th:first-child, td:first-child { text-align: left }
+tr { background: #fff }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: inherit }
 tr.own { background: #e8f0fe; font-weight: 600 }
 img { max-width: 100%; height: auto }
-code { overflow-wrap: anywhere }
+p { overflow-wrap: anywhere }
 @media print {
   body { max-width: none; font-size: 11px } table { font-size: 8px } th, td { padding: 1px 3px }
   .wide { overflow: visible } tr, img { break-inside: avoid } h2 { break-after: avoid }
@@ -90,6 +91,7 @@ def evaluation(directory: pathlib.Path) -> Section:
             f"Average F1 minus that of {c['to']}: {c['difference']:+.1f}, 95% from {c['low']:+.1f} to "
             f"{c['high']:+.1f}, p = {c['p']:.3f}."
         )
+    sentences.append(_command(directory))
     f1 = [
         [title.strip(), *map(results.number, [*values, average])]
         for title, values, average in results.rows(summary, dataset, finetuned, name)
@@ -128,7 +130,7 @@ def pretraining(directory: pathlib.Path) -> Section:
     pictures = {"summary.png": "Curves, F1 of a linear probe, features in the plane"}
     return Section(
         f"Pretraining {directory.name}",
-        sentences,
+        [*sentences, _command(directory)],
         [*tables, *_configuration(directory)],
         _pictures(directory, pictures),
     )
@@ -171,8 +173,12 @@ def sections(directories: list[pathlib.Path]) -> list[Section]:
 def _configuration(directory):
     config = json.loads((directory / "config.json").read_text())
     values = {**config["settings"], **{f"version of {k}": v for k, v in config["versions"].items()}}
-    values["command"] = " ".join(config["command"])
     return [Table("Configuration", ["setting", "value"], [[k, str(v)] for k, v in values.items()])]
+
+
+def _command(directory):
+    config = json.loads((directory / "config.json").read_text())
+    return f"Command: {' '.join(config['command'])}"
 
 
 def _pictures(directory, captions):
@@ -213,7 +219,7 @@ def to_markdown(title: str, table: Table | None, parts: list[Section]) -> str:
     lines = [f"# {title}", ""]
     lines += _markdown_table(table) if table else []
     for part in parts:
-        lines += [f"## {part.title}", "", *part.sentences, ""]
+        lines += [f"## {part.title}", "", *(f"{sentence}\n" for sentence in part.sentences)]
         for scores in part.tables:
             lines += _markdown_table(scores)
     return "\n".join(lines)

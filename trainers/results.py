@@ -144,22 +144,30 @@ def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
 
 
+def check_comparable(other: Predictions, action_units, labels, coded, subjects, folds) -> None:
+    """Refuse to compare with an evaluation of other faces, units or folds.
+
+    Raises:
+        ValueError: they differ.
+    """
+    same = other.action_units == action_units and len(other.folds) == len(folds)
+    same = same and np.array_equal(other.coded, coded) and np.array_equal(other.subjects, subjects)
+    same = same and np.array_equal(other.labels[coded], labels[coded])
+    same = same and all(np.array_equal(a, b) for (_, a), (_, b) in zip(other.folds, folds, strict=True))
+    if not same:
+        raise ValueError(
+            "the two evaluations are of other faces, action units or folds: evaluate both encoders on the "
+            "same data with the same --action_units, --max_faces and --seeds"
+        )
+
+
 def compare(one: Predictions, two: Predictions) -> dict[str, float]:
     """Paired bootstrap of two evaluations, `one - two` in percent; see `scores.compare`.
 
     Raises:
         ValueError: they are not of the same faces, units and folds.
     """
-    same = one.action_units == two.action_units and len(one.folds) == len(two.folds)
-    same = same and all(
-        np.array_equal(getattr(one, name), getattr(two, name)) for name in ("labels", "coded", "subjects")
-    )
-    same = same and all(np.array_equal(a, b) for (_, a), (_, b) in zip(one.folds, two.folds, strict=True))
-    if not same:
-        raise ValueError(
-            "the two evaluations are of other faces, action units or folds: evaluate both encoders on the "
-            "same data with the same --action_units, --max_faces and --seeds"
-        )
+    check_comparable(two, one.action_units, one.labels, one.coded, one.subjects, one.folds)
     result = scores.compare(scores.bootstrap(*one.arguments()), scores.bootstrap(*two.arguments()))
     return {name: value if name == "p" else 100 * value for name, value in result.items()}
 

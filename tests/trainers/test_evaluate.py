@@ -105,6 +105,9 @@ def test_killed_finetuning_ends_as_one_never_interrupted(evaluate, tmp_path):
 
 
 def test_what_is_refused(evaluate, tmp_path):
+    code, _, error = evaluate(f"--workdir={tmp_path / 'run'}", "--epochs=3")
+    assert code != 0
+    assert "--epochs is for --protocol=finetune" in error
     code, _, error = evaluate("--action_units=1,2", f"--workdir={tmp_path / 'run'}")
     assert code != 0
     assert "AU2 is not in the data: ask for some of AU1, AU12" in error
