@@ -1,10 +1,12 @@
 """EmoCo in Keras 3: emotion-aware contrastive learning for facial action unit detection.
 
 `EmoCo` is the model, `losses` its equations, `MultiQueueDictionary` its negatives, `MomentumEncoder` its key
-encoder's update, `encoders`, `optimizers` and `augment` the paper's recipe.
+encoder's update, `encoders`, `optimizers` and `augment` the paper's recipe. `AUDetector` is what a pretrained
+encoder is for, `metrics` its F1.
 """
 
-from keras_emoco import augment, encoders, losses, optimizers
+from keras_emoco import augment, encoders, losses, metrics, optimizers
+from keras_emoco.au_detector import AUDetector
 from keras_emoco.emoco import EmoCo
 from keras_emoco.momentum_encoder import MomentumEncoder
 from keras_emoco.multi_queue_dictionary import MultiQueueDictionary
@@ -12,11 +14,13 @@ from keras_emoco.multi_queue_dictionary import MultiQueueDictionary
 __version__ = "0.1.0"
 
 __all__ = [
+    "AUDetector",
     "EmoCo",
     "MomentumEncoder",
     "MultiQueueDictionary",
     "augment",
     "encoders",
     "losses",
+    "metrics",
     "optimizers",
 ]

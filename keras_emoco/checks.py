@@ -8,6 +8,21 @@ import numpy as np
 import tensorflow as tf
 
 
+def ends_in_features(encoder) -> None:
+    """Raise ValueError for an encoder whose output is not one vector for each image."""
+    shape = getattr(encoder, "output_shape", None)
+    if (
+        not isinstance(encoder, keras.Model)
+        or not isinstance(shape, tuple)
+        or len(shape) != 2
+        or shape[-1] is None
+    ):
+        raise ValueError(
+            f"encoder must be a keras.Model from images to (batch, features); its output is {shape}: "
+            "build it with keras_emoco.encoders.build(backbone), which puts global average pooling on top"
+        )
+
+
 def settings(
     encoder,
     num_classes,
@@ -23,12 +38,7 @@ def settings(
     seed,
 ) -> None:
     """Raise ValueError for the first setting of `EmoCo` outside its range."""
-    shape = getattr(encoder, "output_shape", None)
-    if not isinstance(encoder, keras.Model) or shape is None or len(shape) != 2 or shape[-1] is None:
-        raise ValueError(
-            f"encoder must be a keras.Model from images to (batch, features); its output is {shape}: "
-            "build it with keras_emoco.encoders.build(backbone), which puts global average pooling on top"
-        )
+    ends_in_features(encoder)
     counts = {
         "num_classes": num_classes,
         "projection_dim": projection_dim,

@@ -1,4 +1,4 @@
-"""Equations (4) and (5) of the paper as pure functions of tensors, and (2) beside them.
+"""Equations (2), (4) and (5) of the paper as pure functions of tensors, and the loss of action units.
 
 Nothing here knows of models, replicas or variables; the loop over the queues is in `backend`.
 """
@@ -23,6 +23,30 @@ def emotion_loss(logits, labels):
         `(B,)` float32.
     """
     return keras.losses.sparse_categorical_crossentropy(labels, ops.cast(logits, "float32"), from_logits=True)
+
+
+def action_unit_loss(logits, labels, positive_weights=None):
+    """Binary cross-entropy of each action unit, zero where the unit was not coded.
+
+    Equals `torch.nn.BCEWithLogitsLoss(pos_weight=positive_weights, reduction="none")` where coded.
+
+    Args:
+        logits: `(B, A)`.
+        labels: `(B, A)`: 1 present, 0 absent, NaN or any negative number not coded.
+        positive_weights: `(A,)`: how much more a present unit weighs than an absent one; None for equally.
+
+    Returns:
+        `(B, A)` float32 loss and `(B, A)` float32 of 1 where coded, else 0.
+    """
+    logits, labels = ops.cast(logits, "float32"), ops.cast(labels, "float32")
+    # NaN >= 0 is false, as is -1 >= 0; no product below meets the NaN, whose gradient would be one.
+    coded = labels >= 0.0
+    labels = ops.where(coded, labels, 0.0)
+    weights = 1.0 if positive_weights is None else ops.cast(positive_weights, "float32")
+    # -log sigmoid(x) = softplus(-x) and -log(1 - sigmoid(x)) = softplus(x)
+    loss = weights * labels * ops.softplus(-logits) + (1.0 - labels) * ops.softplus(logits)
+    coded = ops.cast(coded, "float32")
+    return coded * loss, coded
 
 
 def l2_normalize(x):

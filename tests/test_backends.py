@@ -11,9 +11,11 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 # What depends on the backend: not the tf.data pipelines, which run on TensorFlow under all three.
 FILES = (
+    "test_au_detector.py",
     "test_emoco.py",
     "test_encoders.py",
     "test_losses.py",
+    "test_metrics.py",
     "test_multi_queue_dictionary.py",
     "test_optimizers.py",
 )

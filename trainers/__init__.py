@@ -1,4 +1,4 @@
-"""Command-line programs: `python -m trainers.pretrain --help`, `python -m trainers.probe --help`."""
+"""Command-line programs: `python -m trainers.pretrain --help`, `python -m trainers.evaluate --help`."""
 
 import os
 

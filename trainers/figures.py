@@ -1,4 +1,4 @@
-"""The picture at the end of a pretraining run: loss curves, F1 bars, features in the plane."""
+"""The pictures at the end of a pretraining run and of an evaluation."""
 
 import os
 import pathlib
@@ -10,6 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.manifold import TSNE
+from sklearn.metrics import precision_recall_curve
 
 MAX_POINTS = 1500
 
@@ -36,10 +37,7 @@ def summary(
         _bars(axes[1, 0], faces.action_units, scores)
         _embedding(figure, axes[1, 1], faces, features, emotion_names)
     figure.suptitle(title)
-    temporary = path.with_suffix(".partial.png")
-    figure.savefig(temporary, dpi=100)
-    plt.close(figure)
-    os.replace(temporary, path)
+    _save(figure, path)
 
 
 def _curves(axes, history, suffix, label):
@@ -86,3 +84,60 @@ def _embedding(figure, axes, faces, features, emotion_names):
     right.set_title(f"the same faces by AU{faces.action_units[unit]}", fontsize=9)
     for panel in (left, right):
         panel.set(xticks=[], yticks=[])
+
+
+def evaluation(path: pathlib.Path, predictions, table: list[tuple], title: str):
+    """Write one PNG of an evaluation: F1 of each unit with its interval, and precision over recall.
+
+    Args:
+        path: where to.
+        predictions: `trainers.results.Predictions`.
+        table: of `trainers.results.rows`.
+        title: of the whole picture.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 4.8), layout="constrained", width_ratios=(3, 2))
+    _intervals(left, predictions.action_units, table)
+    _precision_recall(right, predictions)
+    figure.suptitle(title)
+    _save(figure, path)
+
+
+def _intervals(axes, action_units, table):
+    by_title = {title: [*values, average] for title, values, average in table}
+    names = [f"AU{unit}" for unit in action_units] + ["Avg."]
+    positions = np.arange(len(names))
+    paper = [title for title in by_title if title.startswith("EmoCo")]
+    f1 = {title: np.array(by_title[title], float) for title in ("this encoder", *paper)}
+    low, high = (np.array(by_title[title], float) for title in ("  95% from", "  to"))
+    for i, (title, values) in enumerate(f1.items()):
+        axes.bar(positions + i * 0.4, values, 0.4, label=title)
+    # The interval of a skewed distribution may lie beside the value itself.
+    below, above = np.maximum(f1["this encoder"] - low, 0), np.maximum(high - f1["this encoder"], 0)
+    axes.errorbar(positions, f1["this encoder"], (below, above), fmt="none", ecolor="black", capsize=2)
+    axes.plot(positions, np.array(by_title["  prevalence"], float), "k_", label="prevalence")
+    axes.set_xticks(positions, names, rotation=45)
+    axes.set(ylabel="F1 in %, with 95% interval over people", ylim=(0, 100))
+    axes.legend(loc="upper left")
+
+
+def _precision_recall(axes, predictions):
+    colors = plt.get_cmap("turbo")(np.linspace(0.05, 0.95, len(predictions.action_units)))
+    tests = [test for _, test in predictions.folds]
+    probabilities, rows = np.concatenate(predictions.probabilities), np.concatenate(tests)
+    for unit, (number, color) in enumerate(zip(predictions.action_units, colors, strict=True)):
+        coded = predictions.coded[rows, unit]
+        labels = predictions.labels[rows, unit][coded]
+        if labels.any():
+            precision, recall, _ = precision_recall_curve(labels, probabilities[coded, unit])
+            axes.plot(100 * recall, 100 * precision, color=color, lw=1, label=f"AU{number}")
+    axes.set(xlabel="recall in %", ylabel="precision in %", xlim=(0, 100), ylim=(0, 101))
+    axes.set_title("all test folds together", fontsize=9)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def _save(figure, path):
+    temporary = path.with_suffix(".partial.png")
+    figure.savefig(temporary, dpi=100)
+    plt.close(figure)
+    os.replace(temporary, path)

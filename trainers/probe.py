@@ -1,6 +1,6 @@
-"""Linear probe of a frozen encoder for action units: features, one logistic regression each, F1.
+"""Linear probe of a frozen encoder for action units: faces, features, one logistic regression for each unit.
 
-`python -m trainers.probe --encoder=encoder.keras --dataset=action_unit_folder --manual_dir=DIR`
+The program that writes scores and tables is `trainers.evaluate`.
 """
 
 import dataclasses
@@ -8,15 +8,14 @@ import dataclasses
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import app, flags
+from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import f1_score
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from keras_emoco import augment
-from trainers import data
+from trainers import data, scores
 
 # Inverse strengths of the L2 penalty, scikit-learn's C.
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
@@ -56,10 +55,12 @@ def load(builder, max_per_split: int | None = None) -> Faces:
         max_per_split: use so many faces of each split, the first; None for all.
 
     Raises:
-        ValueError: the data set has no action units.
+        ValueError: the data set has no action units, too few people, an empty test split, or a person in
+            both the test split and another.
     """
+    name = builder.info.full_name
     if "action_units" not in builder.info.features:
-        raise ValueError(f"{builder.info.full_name} has no action_units: probe another data set")
+        raise ValueError(f"{name} has no action_units: probe another data set")
     # The test split last, whatever the builder's order.
     splits = sorted(builder.info.splits, key=lambda name: name == "test")
     parts = [data.examples(builder, split).take(max_per_split or -1) for split in splits]
@@ -73,7 +74,13 @@ def load(builder, max_per_split: int | None = None) -> Faces:
         test = index >= len(flat) - len(rows[-1])
         folds = [(index[~test], index[test])]
     else:
+        people = len(np.unique(subjects))
+        if people < 3:
+            raise ValueError(
+                f"three folds by subject need 3 people; {name} has {people}: add people, or a test split"
+            )
         folds = list(GroupKFold(3).split(occurrence, groups=subjects))
+    scores.check_folds(subjects, folds)
     examples = parts[0]
     for part in parts[1:]:
         examples = examples.concatenate(part)
@@ -103,14 +110,75 @@ def features(encoder: keras.Model, examples, image_size: int, center_crop: bool)
     return np.concatenate(found)
 
 
-def linear_probe(faces: Faces, x: np.ndarray) -> np.ndarray:
-    """F1 of each action unit in percent, threshold 0.5, mean over folds.
+def select(faces: Faces, action_units: list[int]) -> Faces:
+    """The same faces with some of the action units, in the order asked for.
+
+    Raises:
+        ValueError: the data has no such unit.
+    """
+    missing = [unit for unit in action_units if unit not in faces.action_units]
+    if missing:
+        raise ValueError(
+            f"AU{missing[0]} is not in the data: ask for some of "
+            f"{', '.join(f'AU{unit}' for unit in faces.action_units)}"
+        )
+    columns = [faces.action_units.index(unit) for unit in action_units]
+    return dataclasses.replace(
+        faces,
+        action_units=list(action_units),
+        occurrence=faces.occurrence[:, columns],
+        coded=faces.coded[:, columns],
+    )
+
+
+def fit_linear(faces: Faces, x: np.ndarray, train: np.ndarray, class_weight: str | None = None) -> list:
+    """One classifier for each action unit, fitted to the training faces that have it coded.
 
     Logistic regression on standardised features; its L2 penalty is chosen among `PENALTIES` by the
-    likelihood of held-out people of the training fold, for each unit.
+    likelihood of held-out people of the training faces. A unit that is always or never present there is
+    predicted so.
 
-    A unit that has one class only among a fold's training faces is predicted as that class; one without
-    positives in the test fold has F1 0, as scikit-learn's `zero_division=0`.
+    Args:
+        faces: labels.
+        x: `(n, F)` frozen features.
+        train: rows.
+        class_weight: as scikit-learn has it: None, or "balanced".
+
+    Raises:
+        ValueError: a unit varies, but among the faces of one person alone.
+    """
+    classifiers = []
+    for unit, number in enumerate(faces.action_units):
+        fit = train[faces.coded[train, unit]]
+        y = faces.occurrence[fit, unit]
+        if len(np.unique(y)) < 2:
+            constant = DummyClassifier(strategy="constant", constant=int(y.any()))
+            classifiers.append(constant.fit(x[train[:1]], [int(y.any())]))
+            continue
+        people = faces.subjects[fit]
+        held_out_folds = min(3, len(np.unique(people)))
+        if held_out_folds < 2:
+            raise ValueError(f"AU{number} is coded for one person only of the training faces: leave it out")
+        classifier = GridSearchCV(
+            make_pipeline(
+                StandardScaler(), LogisticRegression(solver="newton-cholesky", class_weight=class_weight)
+            ),
+            {"logisticregression__C": PENALTIES},
+            scoring="neg_log_loss",
+            cv=list(GroupKFold(held_out_folds).split(fit, groups=people)),
+        )
+        classifiers.append(classifier.fit(x[fit], y))
+    return classifiers
+
+
+def predict(classifiers: list, x: np.ndarray) -> np.ndarray:
+    """`(n, A)` probabilities of the classifiers of `fit_linear`."""
+    # One that knows a single class gives it the probability 1: times the class, that is 0 or 1.
+    return np.stack([c.predict_proba(x)[:, -1] * c.classes_[-1] for c in classifiers], axis=1)
+
+
+def linear_probe(faces: Faces, x: np.ndarray) -> np.ndarray:
+    """F1 of each action unit in percent, threshold 0.5, mean over folds; see `scores.per_fold`.
 
     Args:
         faces: labels and folds.
@@ -119,54 +187,20 @@ def linear_probe(faces: Faces, x: np.ndarray) -> np.ndarray:
     Returns:
         `(A,)`.
     """
-    scores = np.zeros((len(faces.folds), len(faces.action_units)))
-    for fold, (train, test) in enumerate(faces.folds):
-        for unit in range(len(faces.action_units)):
-            fit = train[faces.coded[train, unit]]
-            held_out = test[faces.coded[test, unit]]
-            y = faces.occurrence[:, unit]
-            predicted = np.full(len(held_out), y[fit][0])
-            if len(np.unique(y[fit])) == 2:
-                classifier = GridSearchCV(
-                    make_pipeline(StandardScaler(), LogisticRegression(solver="newton-cholesky")),
-                    {"logisticregression__C": PENALTIES},
-                    scoring="neg_log_loss",
-                    cv=list(GroupKFold(3).split(fit, groups=faces.subjects[fit])),
-                )
-                predicted = classifier.fit(x[fit], y[fit]).predict(x[held_out])
-            scores[fold, unit] = 100 * f1_score(y[held_out], predicted, zero_division=0)
-    return scores.mean(axis=0)
+    probabilities = [predict(fit_linear(faces, x, train), x[test]) for train, test in faces.folds]
+    found = scores.per_fold(faces.occurrence, probabilities, faces.coded, faces.subjects, faces.folds)
+    return 100 * scores.mean(found["f1"])
 
 
-def table(faces: Faces, scores: dict[str, np.ndarray]) -> str:
+def table(faces: Faces, f1: dict[str, np.ndarray]) -> str:
     """A text table: one row for each action unit, then the average; one column for each encoder."""
     prevalence = [
         100 * faces.occurrence[faces.coded[:, unit], unit].mean() for unit in range(len(faces.action_units))
     ]
-    lines = ["AU    prevalence  " + "  ".join(f"{name:>10}" for name in scores)]
+    lines = ["AU    prevalence  " + "  ".join(f"{name:>10}" for name in f1)]
     for unit, number in enumerate(faces.action_units):
-        columns = "  ".join(f"{score[unit]:10.1f}" for score in scores.values())
+        columns = "  ".join(f"{score[unit]:10.1f}" for score in f1.values())
         lines.append(f"AU{number:<3} {prevalence[unit]:10.1f}%  {columns}")
-    columns = "  ".join(f"{score.mean():10.1f}" for score in scores.values())
+    columns = "  ".join(f"{score.mean():10.1f}" for score in f1.values())
     lines.append(f"avg   {np.mean(prevalence):10.1f}%  {columns}")
     return "\n".join(lines)
-
-
-def main(_):
-    """Load, encode, probe, print."""
-    encoder = keras.saving.load_model(FLAGS.encoder, compile=False)
-    builder = data.prepare(FLAGS.dataset, FLAGS.data_dir, FLAGS.manual_dir)
-    faces = load(builder)
-    image_size = encoder.input_shape[1]
-    x = features(encoder, faces.examples, image_size, FLAGS.center_crop)
-    print(table(faces, {"F1": linear_probe(faces, x)}))
-
-
-if __name__ == "__main__":
-    FLAGS = flags.FLAGS
-    flags.DEFINE_string("encoder", None, "encoder.keras of a pretraining run", required=True)
-    flags.DEFINE_string("dataset", "synthetic_faces", "TFDS name of faces with action units")
-    flags.DEFINE_string("data_dir", None, "where TFDS keeps built data; default ~/tensorflow_datasets")
-    flags.DEFINE_string("manual_dir", None, "where data that cannot be downloaded lies")
-    flags.DEFINE_bool("center_crop", False, "use the central 224/256 of each picture, not the whole")
-    app.run(main)

@@ -1,0 +1,115 @@
+"""The evaluation, as a user runs it: real processes, real files, killed and resumed."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_emoco
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    """File of a small encoder that sees where the bar of a made-up face is."""
+    keras.utils.set_random_seed(0)
+    images = keras.Input((32, 32, 3))
+    path = tmp_path_factory.mktemp("encoder") / "encoder.keras"
+    keras_emoco.encoders.build(keras.Model(images, keras.layers.Conv2D(8, 32)(images))).save(path)
+    return path
+
+
+@pytest.fixture
+def evaluate(encoder, manual_dir, tmp_path_factory):
+    """`evaluate(*flags, wait=True)` runs `python -m trainers.evaluate` on 36 made-up faces."""
+    base = tmp_path_factory.getbasetemp()
+
+    def run(*flags, wait=True):
+        command = [sys.executable, "-m", "trainers.evaluate", f"--encoder={encoder}"]
+        command += [f"--manual_dir={manual_dir}", f"--data_dir={base / 'tensorflow_datasets'}"]
+        command += ["--dataset=action_unit_folder/units", f"--cache_dir={base / 'features'}", *flags]
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
+        )
+        if not wait:
+            return process
+        output, error = process.communicate(timeout=600)
+        return process.returncode, output, error
+
+    return run
+
+
+def test_linear_to_the_end(evaluate, tmp_path):
+    workdir = tmp_path / "linear"
+    code, output, error = evaluate(f"--workdir={workdir}")
+    assert code == 0, error
+    text = (workdir / "f1.txt").read_text()
+    assert text in output
+    assert re.search(r"Methods/AU +1 +12 +Avg\.\nthis encoder", text)
+    scores = json.loads((workdir / "scores.json").read_text())
+    assert scores["units"]["1"]["f1"] > 80, "where the bar is tells AU1"
+    assert f"{scores['average']['f1']:.1f}" in text
+    assert (scores["folds"], scores["faces"], scores["subjects"]) == (3, 36, 6)
+    with Image.open(workdir / "scores.png") as picture:
+        assert np.asarray(picture.convert("L")).std() > 10, "something is drawn"
+    assert json.loads((workdir / "config.json").read_text())["settings"]["protocol"] == "linear"
+    assert not list(workdir.rglob("*partial*"))
+
+    # Again, compared with itself: nothing is trained or encoded a second time.
+    code, output, error = evaluate(f"--workdir={workdir}", f"--compare_to={workdir}")
+    assert code == 0, error
+    assert output.count("done before") == 3
+    assert "features from" in output
+    assert re.search(r"average F1 minus that of .*: \+0\.0 \(95% from \+0\.0 to \+0\.0, p = 1\.000", output)
+    code, _, error = evaluate(f"--workdir={workdir}", "--threshold=train")
+    assert code != 0
+    assert "holds results of other settings (threshold 0.5 -> train)" in error
+    assert "Traceback" not in error
+
+
+def test_killed_finetuning_ends_as_one_never_interrupted(evaluate, tmp_path):
+    flags = ("--protocol=finetune", "--epochs=6", "--batch_size=8", "--threshold=train", "--balanced")
+    code, _, error = evaluate(*flags, f"--workdir={tmp_path / 'whole'}")
+    assert code == 0, error
+
+    process = evaluate(*flags, f"--workdir={tmp_path / 'killed'}", wait=False)
+    first = tmp_path / "killed" / "folds" / "seed0-fold1.npz"
+    deadline = time.monotonic() + 300
+    while not first.exists():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (tmp_path / "killed" / "scores.json").exists(), "killed before the end"
+    code, output, error = evaluate(*flags, f"--workdir={tmp_path / 'killed'}")
+    assert code == 0, error
+    assert "seed0-fold1: done before" in output
+    assert (tmp_path / "killed" / "scores.json").exists()
+    one, two = (np.load(tmp_path / run / "predictions.npz") for run in ("whole", "killed"))
+    for name in one:
+        if name.startswith("probabilities"):
+            np.testing.assert_allclose(one[name], two[name], atol=1e-3)
+    thresholds = np.load(first)["thresholds"]
+    assert len(set(thresholds) | {0.5}) == 3, "chosen for each unit"
+
+
+def test_what_is_refused(evaluate, tmp_path):
+    code, _, error = evaluate(f"--workdir={tmp_path / 'run'}", "--epochs=3")
+    assert code != 0
+    assert "--epochs is for --protocol=finetune" in error
+    code, _, error = evaluate("--action_units=1,2", f"--workdir={tmp_path / 'run'}")
+    assert code != 0
+    assert "AU2 is not in the data: ask for some of AU1, AU12" in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,64 @@
+"""The numbers of the paper's Tables I to IV, read from `published.tsv`. None of them was measured here."""
+
+import csv
+import dataclasses
+import pathlib
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One row of a table of the paper; F1 in percent.
+
+    Attributes:
+        table: `"I"`, `"II"`, `"III"` or `"IV"`.
+        dataset: `"gft"`, `"disfa"` or `"bp4d"`.
+        group: `"supervised"`, `"self-supervised"`, `"ours"` or, in Table IV, `"ablation"`.
+        method: name.
+        finetuned: whether the whole network was trained on the data set.
+        quoted: whether the paper took the row from the method's own paper, its asterisk.
+        parts: of Table IV: which of `MQ`, `L_cont`, `L_emo`, `N` were on; empty elsewhere.
+        f1: number of the action unit -> F1; empty in Table IV.
+        average: as printed.
+    """
+
+    table: str
+    dataset: str
+    group: str
+    method: str
+    finetuned: bool
+    quoted: bool
+    parts: dict[str, bool]
+    f1: dict[int, float]
+    average: float
+
+
+def load() -> list[Row]:
+    """All rows, in the paper's order."""
+    text = pathlib.Path(__file__).with_name("published.tsv").read_text()
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    return [_row(cells) for cells in csv.DictReader(lines, delimiter="\t")]
+
+
+def _row(cells):
+    return Row(
+        cells["table"],
+        cells["dataset"],
+        cells["group"],
+        cells["method"],
+        cells["finetuned"] == "yes",
+        cells["quoted"] == "yes",
+        {name: cells[name] == "yes" for name in ("MQ", "L_cont", "L_emo", "N") if cells[name]},
+        {int(name[2:]): float(cell) for name, cell in cells.items() if name.startswith("AU") and cell},
+        float(cells["average"]),
+    )
+
+
+def find(dataset: str, finetuned: bool) -> list[Row]:
+    """The rows of Tables I to III on a data set under a protocol; none where the paper has no such table.
+
+    Args:
+        dataset: TFDS name; what follows a slash does not matter.
+        finetuned: True for the finetuning protocol.
+    """
+    name = dataset.split("/")[0]
+    return [row for row in load() if (row.dataset, row.finetuned) == (name, finetuned) and row.f1]
