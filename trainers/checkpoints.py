@@ -16,14 +16,15 @@ class Checkpoints(keras.callbacks.Callback):
     Args:
         directory: where they go.
         keep: how many of the newest are kept.
+        writes: False in all processes but the first of several that train together.
 
     Raises:
         FloatingPointError: in training, when the loss is not finite.
     """
 
-    def __init__(self, directory: pathlib.Path, keep: int = 2):
+    def __init__(self, directory: pathlib.Path, keep: int = 2, writes: bool = True):
         super().__init__()
-        self.directory, self.keep = directory, keep
+        self.directory, self.keep, self.writes = directory, keep, writes
         self.history: list[dict] = []
 
     def restore(self, model) -> int:
@@ -47,6 +48,8 @@ class Checkpoints(keras.callbacks.Callback):
             )
 
     def on_epoch_end(self, epoch, logs=None):
+        if not self.writes:
+            return
         step = self._steps_done()
         self.history.append({name: float(value) for name, value in (logs or {}).items()})
         final = self.directory / f"step_{step:09d}"

@@ -5,10 +5,8 @@ With no flags: the demo preset on the built-in synthetic faces. The paper's reci
 """
 
 import dataclasses
-import json
 import os
 import pathlib
-import platform
 import sys
 import time
 
@@ -18,7 +16,7 @@ from absl import app, flags, logging
 
 import keras_emoco
 from keras_emoco import augment
-from trainers import checkpoints, data, figures, presets, probe, strategies
+from trainers import checkpoints, data, figures, presets, probe, strategies, workdir
 
 FLAGS = flags.FLAGS
 # Settings that the contrastive branch alone reads, and so mean nothing without it.
@@ -69,15 +67,19 @@ def main(_):
                 f"--batch_size={settings.batch_size} does not divide among {devices.replicas} replicas: use "
                 f"{settings.batch_size - remainder or devices.replicas}"
             )
-        workdir = open_workdir(settings)
-        builder = data.prepare(settings.dataset, FLAGS.data_dir, FLAGS.manual_dir)
-        emotions = data.emotion_names(builder)
-        probed = probe_builder(builder)
+        directory = pathlib.Path(FLAGS.workdir or f"runs/{FLAGS.preset}-{settings.dataset.replace('/', '-')}")
+        with devices.first_process_first():
+            if devices.process == 0:
+                open_workdir(directory, settings)
+            builder = data.prepare(settings.dataset, FLAGS.data_dir, FLAGS.manual_dir)
+            emotions = data.emotion_names(builder)
+            probed = probe_builder(builder)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
-    history, model, untrained = train(settings, devices, builder, len(emotions), workdir)
-    if FLAGS.max_steps is None:
-        report(settings, workdir, history, model.encoder, untrained, probed, emotions)
+    history, untrained_weights = train(settings, devices, builder, len(emotions), directory)
+    devices.part()
+    if FLAGS.max_steps is None and devices.process == 0:
+        report(settings, directory, history, untrained_weights, probed, emotions)
 
 
 def read_settings() -> presets.Preset:
@@ -115,43 +117,17 @@ def read_settings() -> presets.Preset:
     return settings
 
 
-def open_workdir(settings) -> pathlib.Path:
+def open_workdir(directory: pathlib.Path, settings):
     """Make the work directory and put the configuration into it, or find the same one there.
 
     Raises:
         ValueError: the directory holds another run, or a run and `--noresume`.
         OSError: it cannot be written.
     """
-    workdir = pathlib.Path(FLAGS.workdir or f"runs/{FLAGS.preset}-{settings.dataset.replace('/', '-')}")
-    configuration = {"seed": FLAGS.seed, "mixed_precision": FLAGS.mixed_precision}
-    configuration.update(dataclasses.asdict(settings))
-    file = workdir / "config.json"
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        if not os.access(workdir, os.W_OK):
-            raise PermissionError("no permission to write")
-        (workdir / "write_test").touch()
-        (workdir / "write_test").unlink()
-    except OSError as error:
-        raise OSError(f"cannot write to --workdir={workdir} ({error}): choose another directory") from error
-    if file.exists():
-        before = json.loads(file.read_text())["settings"]
-        if not FLAGS.resume:
-            raise ValueError(
-                f"--workdir={workdir} holds a run: give another, or leave out --noresume to go on"
-            )
-        different = [name for name in configuration if configuration[name] != before.get(name)]
-        if different:
-            changes = ", ".join(f"{name} {before.get(name)} -> {configuration[name]}" for name in different)
-            raise ValueError(f"--workdir={workdir} holds a run with other settings ({changes}): give another")
-    else:
-        versions = {name: sys.modules[name].__version__ for name in ("keras", "keras_emoco", "numpy")}
-        versions.update(python=platform.python_version(), backend=keras.backend.backend())
-        content = {"command": sys.argv, "settings": configuration, "versions": versions}
-        temporary = workdir / "config.json.partial"
-        temporary.write_text(json.dumps(content, indent=1))
-        temporary.rename(file)
-    return workdir
+    if not FLAGS.resume and (directory / "config.json").exists():
+        raise ValueError(f"--workdir={directory} holds a run: give another, or leave out --noresume to go on")
+    more = {"seed": FLAGS.seed, "mixed_precision": FLAGS.mixed_precision}
+    workdir.open_workdir(directory, {**more, **dataclasses.asdict(settings)})
 
 
 def probe_builder(builder):
@@ -184,60 +160,70 @@ def build_model(settings, num_classes: int) -> keras_emoco.EmoCo:
     )
 
 
-def train(settings, devices, builder, num_classes, workdir):
-    """Train to the end of the recipe; returns history, model, and an encoder as it was before training."""
+def train(settings, devices, builder, num_classes, directory):
+    """Train to the end of the recipe; returns history, and the weights the encoder had at its start."""
     faces = data.examples(builder, settings.split)
     steps_per_epoch = int(faces.cardinality()) // settings.batch_size
     if steps_per_epoch == 0:
         sys.exit(f"error: --batch_size={settings.batch_size} exceeds the {int(faces.cardinality())} faces")
     recipe_steps = steps_per_epoch * settings.epochs
     steps = min(FLAGS.max_steps or recipe_steps, recipe_steps)
-    saver = checkpoints.Checkpoints(workdir / "checkpoints")
+    first = devices.process == 0
+    saver = checkpoints.Checkpoints(directory / "checkpoints", writes=first)
     with devices.scope:
-        model, untrained = compiled_model(settings, num_classes, recipe_steps)
+        model = compiled_model(settings, num_classes, recipe_steps)
+        untrained_weights = model.encoder.get_weights()
         first_step = saver.restore(model)
-    announce(settings, model, workdir, first_step, steps)
+    if first:
+        announce(settings, model, directory, first_step, steps)
     start = time.time()
     for step, initial_epoch, epochs, steps_each in whole_and_part_epochs(first_step, steps, steps_per_epoch):
+        tensorboard = keras.callbacks.TensorBoard(directory / "tensorboard", update_freq="epoch")
         model.fit(
-            augment.two_views(
-                faces,
-                settings.image_size,
-                settings.batch_size,
-                policy=augment.Policy(crop_scale=(settings.crop_scale_min, 1.0)),
-                seed=FLAGS.seed,
-                first_step=step,
-            ),
+            views(faces, settings, devices, step),
             steps_per_epoch=steps_each,
             initial_epoch=initial_epoch,
             epochs=epochs,
             shuffle=False,
-            callbacks=[saver, keras.callbacks.TensorBoard(workdir / "tensorboard", update_freq="epoch")],
-            verbose=1 if sys.stdout.isatty() else 2,
+            callbacks=[saver, tensorboard] if first else [saver],
+            verbose=0 if not first else 1 if sys.stdout.isatty() else 2,
         )
-    if first_step < steps:
-        print(f"trained {steps - first_step} steps in {time.time() - start:.0f} s")
-    # The encoder is saved beside its final name and moved: a reader never sees half of it.
-    model.encoder.save(workdir / "encoder.partial.keras")
-    os.replace(workdir / "encoder.partial.keras", workdir / "encoder.keras")
-    return saver.history, model, untrained
+    if first:
+        if first_step < steps:
+            print(f"trained {steps - first_step} steps in {time.time() - start:.0f} s")
+        # The encoder is saved beside its final name and moved: a reader never sees half of it.
+        model.encoder.save(directory / "encoder.partial.keras")
+        os.replace(directory / "encoder.partial.keras", directory / "encoder.keras")
+    return saver.history, untrained_weights
+
+
+def views(faces, settings, devices, first_step):
+    """The batches of two views from a step on; of several processes, the share of this one."""
+    return augment.two_views(
+        faces,
+        settings.image_size,
+        settings.batch_size,
+        policy=augment.Policy(crop_scale=(settings.crop_scale_min, 1.0)),
+        seed=FLAGS.seed,
+        first_step=first_step,
+        num_shards=devices.processes,
+        shard=devices.process,
+    )
 
 
 def compiled_model(settings, num_classes, recipe_steps):
-    """The model ready for `fit`, and a copy of its encoder."""
+    """The model ready for `fit`."""
     if FLAGS.mixed_precision:
         keras.mixed_precision.set_global_policy("mixed_bfloat16")
     keras.utils.set_random_seed(FLAGS.seed)
     model = build_model(settings, num_classes)
-    untrained = keras.models.clone_model(model.encoder)
-    untrained.set_weights(model.encoder.get_weights())
     rate = keras_emoco.optimizers.cosine(settings.base_learning_rate, settings.batch_size, recipe_steps)
     if settings.optimizer == "adamw":
         optimizer = keras.optimizers.AdamW(rate, settings.weight_decay)
     else:
         optimizer = keras_emoco.optimizers.sgd(rate, settings.sgd_momentum, settings.weight_decay)
     model.compile(optimizer, **({} if FLAGS.jit_compile is None else {"jit_compile": FLAGS.jit_compile}))
-    return model, untrained
+    return model
 
 
 def whole_and_part_epochs(first_step: int, last_step: int, steps_per_epoch: int):
@@ -257,9 +243,9 @@ def whole_and_part_epochs(first_step: int, last_step: int, steps_per_epoch: int)
         step += max(whole, 1) * steps_each
 
 
-def announce(settings, model, workdir, first_step, steps):
+def announce(settings, model, directory, first_step, steps):
     """Print what will be trained, and how."""
-    print(f"EmoCo, preset {FLAGS.preset}, on {keras.backend.backend()}; run in {workdir}")
+    print(f"EmoCo, preset {FLAGS.preset}, on {keras.backend.backend()}; run in {directory}")
     for name, value in dataclasses.asdict(settings).items():
         print(f"  {name:20} {value}")
     millions = sum(int(np.prod(v.shape)) for v in model.trainable_variables) / 1e6
@@ -269,7 +255,7 @@ def announce(settings, model, workdir, first_step, steps):
         print(f"  going on after step {first_step}")
 
 
-def report(settings, workdir, history, encoder, untrained, probed, emotion_names):
+def report(settings, directory, history, untrained_weights, probed, emotion_names):
     """Probe both encoders for action units; print and write the F1 table, and the picture."""
     faces = scores = x = None
     title = f"EmoCo, preset {FLAGS.preset}: {settings.encoder} at {settings.image_size}, {settings.dataset}"
@@ -278,6 +264,9 @@ def report(settings, workdir, history, encoder, untrained, probed, emotion_names
     else:
         faces = probe.load(probed, FLAGS.probe_faces)
         print(f"linear probe on {len(faces.occurrence)} faces of {probed.info.full_name}")
+        encoder = keras.saving.load_model(directory / "encoder.keras", compile=False)
+        untrained = keras.models.clone_model(encoder)
+        untrained.set_weights(untrained_weights)
         x = {
             name: probe.features(network, faces.examples, settings.image_size, settings.center_crop)
             for name, network in (("untrained", untrained), ("EmoCo", encoder))
@@ -286,9 +275,9 @@ def report(settings, workdir, history, encoder, untrained, probed, emotion_names
         x = x["EmoCo"]
         text = probe.table(faces, scores)
         print(f"F1 in % of a linear classifier on frozen features\n{text}")
-        (workdir / "f1.txt").write_text(text + "\n")
-    figures.summary(workdir / "summary.png", history, faces, scores, x, emotion_names, title)
-    print(f"wrote encoder.keras and summary.png in {workdir}; curves: tensorboard --logdir {workdir}")
+        workdir.write_text(directory / "f1.txt", text + "\n")
+    figures.summary(directory / "summary.png", history, faces, scores, x, emotion_names, title)
+    print(f"wrote encoder.keras and summary.png in {directory}; curves: tensorboard --logdir {directory}")
 
 
 if __name__ == "__main__":

@@ -54,7 +54,8 @@ def two_views(
 
     Returns:
         Dataset of `((query_view, key_view), label)`: float32 (b, image_size, image_size, 3) twice, int32
-        (b,), where b is `batch_size // num_shards`. Its cardinality is infinite: give `steps_per_epoch` to `fit`.
+        (b,), where b is `batch_size // num_shards`. Its cardinality is infinite: give `steps_per_epoch` to
+        `fit`.
 
     Raises:
         TypeError: elements of `examples` are neither of the two forms, or image or label is of a wrong type.

@@ -78,7 +78,8 @@ def test_shards_side_by_side_are_the_batches_of_one_process():
 def test_a_shard_decodes_its_own_share_alone():
     files, labels = zip(*examples(8).as_numpy_iterator(), strict=True)
     order = stream(examples(8), 2)[2].ravel()
-    damaged = [b"" if label in order.reshape(2, 4)[:, 2:] else file for file, label in zip(files, labels)]
+    others = order.reshape(2, 4)[:, 2:]
+    damaged = [b"" if label in others else file for file, label in zip(files, labels, strict=True)]
     dataset = tf.data.Dataset.from_tensor_slices((damaged, np.array(labels)))
     np.testing.assert_array_equal(stream(dataset, 2, num_shards=2, shard=0)[2], order.reshape(2, 4)[:, :2])
 

@@ -39,7 +39,7 @@ def test_run_to_the_end(pretrain, tmp_path):
     assert "\ntrained " not in output, "a finished run is not trained again"
     code, _, error = pretrain(*flags, "--seed=1")
     assert code != 0
-    assert "holds a run with other settings (seed 0 -> 1)" in error
+    assert "holds results of other settings (seed 0 -> 1)" in error
     code, _, error = pretrain(*flags, "--noresume")
     assert code != 0
     assert "holds a run: give another" in error
