@@ -47,6 +47,7 @@ class Counts:
         self._strict = strict
         self._read = collections.Counter(dict.fromkeys(self._full, 0))
         self._skipped = collections.Counter()
+        self._noted = collections.Counter()
         self._first_files = collections.defaultdict(list)
         self._lost = collections.Counter()  # by key, for known reasons
 
@@ -57,10 +58,14 @@ class Counts:
     def skip(self, reason: str, file: str, key: Hashable | None = None) -> None:
         """Counts an example that is left out; with its `key`, a known reason explains a difference."""
         self._skipped[reason] += 1
-        if len(self._first_files[reason]) < SHOWN_FILES:
-            self._first_files[reason].append(file)
+        self._remember(reason, file)
         if key is not None and self._skipped[reason] <= self._known.get(reason, 0):
             self._lost[str(key)] += 1
+
+    def note(self, peculiarity: str, file: str) -> None:
+        """Counts an example that is stored although something about it is unusual; no matter for `strict`."""
+        self._noted[peculiarity] += 1
+        self._remember(peculiarity, file)
 
     def report(self) -> None:
         """Prints what was read, documented and skipped.
@@ -87,10 +92,18 @@ class Counts:
             documented = f"{there:11,}{here - there:+12,}" if self._full else f"{'unknown':>11}"
             lines.append(f"{row:{width}}{here:9,}{documented}")
         for reason, number in self._skipped.items():
-            names = ", ".join(self._first_files[reason]) + (", ..." if number > SHOWN_FILES else "")
             known = ", known" if number <= self._known.get(reason, 0) else ""
-            lines.append(f"skipped {number:,} ({reason}{known}): {names}")
+            lines.append(f"skipped {number:,} ({reason}{known}): {self._names(reason, number)}")
+        for what, number in self._noted.items():
+            lines.append(f"kept {number:,} ({what}): {self._names(what, number)}")
         return "\n".join(lines)
+
+    def _remember(self, reason: str, file: str) -> None:
+        if len(self._first_files[reason]) < SHOWN_FILES:
+            self._first_files[reason].append(file)
+
+    def _names(self, reason: str, number: int) -> str:
+        return ", ".join(self._first_files[reason]) + (", ..." if number > SHOWN_FILES else "")
 
     def _surprises(self) -> list[str]:
         surprises = [

@@ -41,9 +41,11 @@ def test_skips_are_counted_by_reason_with_the_first_three_names():
         counts.skip("no image", f"{number}.jpg")
     for name in ("a", "b"):
         counts.skip("damaged", name)
-    assert str(counts).splitlines()[-2:] == [
+    counts.note("negative box", "c")
+    assert str(counts).splitlines()[-3:] == [
         "skipped 4 (no image, known): 0.jpg, 1.jpg, 2.jpg, ...",
         "skipped 2 (damaged): a, b",
+        "kept 1 (negative box): c",
     ]
 
 
