@@ -18,7 +18,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, TextIO, TypeVar
 
 from PIL import Image
 
@@ -34,8 +34,17 @@ _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, 
 T = TypeVar("T")
 
 
+# What TensorFlow decodes everywhere, and what else turns up in data sets.
+STORED_FORMATS = ("JPEG", "PNG")
+OTHER_FORMATS = ("BMP", "GIF", "TIFF", "WEBP")
+
+
 class ArchiveError(ValueError):
     """A folder or archive that cannot be read, or that holds what is refused."""
+
+
+class ImageError(ArchiveError):
+    """A file that is no intact image, of which some data sets have known ones."""
 
 
 def safe_name(name: str, where: str) -> str:
@@ -93,6 +102,54 @@ class Archive:
         Raises:
           ArchiveError: if the file is damaged, encrypted, or unpacks to more than the limits of this module.
         """
+        file = self._checked(name)
+        try:
+            with file.open() as stream:
+                return stream.read(first)
+        except _DAMAGE as error:
+            raise self._unreadable(name, error) from error
+
+    def read_image(self, name: str) -> tuple[bytes, tuple[int, int]]:
+        """Returns the bytes of a JPEG or PNG file and its (width, height) in pixels.
+
+        Raises:
+          ArchiveError: as `read`, and for an image of so many pixels that it must be a bomb.
+          ImageError: if the image does not decode from its first to its last row.
+        """
+        data = self.read(name)
+        return data, self._decoded(name, data, STORED_FORMATS).size
+
+    def read_any_image(self, name: str) -> tuple[bytes, str]:
+        """Returns an image as JPEG or PNG, and its format; BMP, GIF, TIFF and WebP are converted to PNG.
+
+        The suffix of the name does not matter: in the sets that mix formats it is often wrong.
+
+        Raises:
+          ArchiveError, ImageError: as `read_image`.
+        """
+        data = self.read(name)
+        image = self._decoded(name, data, STORED_FORMATS + OTHER_FORMATS)
+        if image.format in OTHER_FORMATS:
+            png = io.BytesIO()
+            image.convert("RGB").save(png, "PNG")
+            data = png.getvalue()
+        return data, image.format
+
+    @contextlib.contextmanager
+    def open_text(self, name: str) -> Iterator[TextIO]:
+        """Opens a text file in UTF-8, which may be larger than memory, for the length of a `with` statement.
+
+        Raises:
+          ArchiveError: as `read`, also while lines are read.
+        """
+        file = self._checked(name)
+        try:
+            with file.open() as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
+                yield text
+        except (*_DAMAGE, UnicodeDecodeError) as error:
+            raise self._unreadable(name, error) from error
+
+    def _checked(self, name: str) -> _File:
         file = self._files[name]
         if file.size > MAX_BYTES or file.size > max(ANY_RATIO_BYTES, MAX_RATIO * file.packed_size):
             raise ArchiveError(
@@ -100,31 +157,28 @@ class Archive:
                 f"{MAX_BYTES:,} bytes and {MAX_RATIO} times the packed size are read: "
                 "get the archive from its original source."
             )
+        return file
+
+    def _unreadable(self, name: str, error: Exception) -> ArchiveError:
+        return ArchiveError(
+            f"{self.path}: {name!r} cannot be read ({error}); it is truncated, damaged or encrypted: "
+            "get the archive again, or unpack it and use the folder."
+        )
+
+    def _decoded(self, name: str, data: bytes, formats: tuple[str, ...]) -> Image.Image:
         try:
-            with file.open() as stream:
-                return stream.read(first)
-        except _DAMAGE as error:
+            image = Image.open(io.BytesIO(data), formats=formats)
+            image.load()
+        except Image.DecompressionBombError as error:
             raise ArchiveError(
-                f"{self.path}: {name!r} cannot be read ({error}); it is truncated, damaged or encrypted: "
-                "get the archive again, or unpack it and use the folder."
+                f"{self.path}: {name!r} is refused ({error}): get the image from its original source."
             ) from error
-
-    def read_image(self, name: str) -> tuple[bytes, tuple[int, int]]:
-        """Returns the bytes of a JPEG or PNG file and its (width, height) in pixels.
-
-        Raises:
-          ArchiveError: as `read`, and if the image does not decode from its first to its last row.
-        """
-        data = self.read(name)
-        try:
-            with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
-                image.load()
-                return data, image.size
         except Exception as error:  # Decoders raise many kinds of errors; the remedy is the same.
-            raise ArchiveError(
-                f"{self.path}: {name!r} does not decode as a JPEG or PNG image ({error}): "
-                "replace it by an intact copy, or convert it to one of these formats."
+            raise ImageError(
+                f"{self.path}: {name!r} does not decode as a {' or '.join(formats)} image "
+                f"({error}): replace it by an intact copy, or convert it to one of these formats."
             ) from error
+        return image
 
 
 @contextlib.contextmanager

@@ -71,9 +71,15 @@ class Counts:
         """Prints what was read, documented and skipped.
 
         Raises:
-          ValueError: if `strict`, and a number differs or an example was skipped beyond what is known.
+          ValueError: if nothing was read; if `strict`, and a number differs or an example was skipped beyond
+            what is known.
         """
         print(f"\n{self}")
+        if not any(self._read.values()):
+            reasons = "; ".join(f"{number:,} skipped ({reason})" for reason, number in self._skipped.items())
+            raise ValueError(
+                f"{self._title}: nothing was read; {reasons or 'the copy is empty'}: complete the copy."
+            )
         surprises = self._surprises()
         if self._strict and surprises:
             raise ValueError(

@@ -77,7 +77,7 @@ def test_strict_accepts_a_full_copy_and_what_it_is_known_to_lose():
         ({"a": 2}, {}, {"a": 3}, [], "a: 3 read, 2 documented"),
         ({"a": 2}, {}, {"a": 2, "b": 1}, [], "b: 1 read, 0 documented"),
         ({"a": 2}, {}, {"a": 1}, [("tif", "x", "a")], "1 skipped (tif); known are 0; a: 1 read"),
-        ({"a": 2}, {"tif": 1}, {"a": 0}, [("tif", "x", "a")] * 2, "2 skipped (tif); known are 1; a: 0 read"),
+        ({"a": 3}, {"tif": 1}, {"a": 1}, [("tif", "x", "a")] * 2, "2 skipped (tif); known are 1; a: 1 read"),
         ({"a": 2, "b": 2}, {"tif": 1}, {"a": 1, "b": 2}, [("tif", "x", "b")], "a: 1 read, 2 documented"),
         ({}, {}, {"a": 1}, [("absent", "x")], "1 skipped (absent)"),
     ],
@@ -87,3 +87,10 @@ def test_strict_refuses_what_is_not_known_after_printing_the_table(full, known, 
     assert message in error
     assert "build without strict" in error
     assert capsys.readouterr().out.startswith("\ntoy\n")
+
+
+def test_a_split_of_which_nothing_is_there_is_an_error_without_strict():
+    counts = Counts("toy", {"a": 2})
+    counts.skip("image is absent", "x.jpg")
+    with pytest.raises(ValueError, match=r"toy: nothing was read; 1 skipped \(image is absent\)"):
+        counts.report()
