@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 
 @pytest.fixture
 def tfds_checks():
-    """Runs them on a made-up copy: `tfds_checks(Builder, manual_dir, {"train": 7})`, in every listed config."""
+    """Runs them on a copy, for every listed config: `tfds_checks(Builder, manual_dir, {"train": 7})`."""
     pytest.importorskip("dill", reason="tfds.testing imports dill and does not require it")
 
     def run(builder_cls: type, manual_dir: pathlib.Path, splits: dict[str, int]):
