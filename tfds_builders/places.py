@@ -6,11 +6,14 @@ One file's bytes are held at a time, and no list of all. Not for sets in one fol
 
 import contextlib
 import dataclasses
+import io
 import os
 import pathlib
 import shutil
 import tempfile
 from collections.abc import Iterator
+
+from PIL import Image
 
 from tfds_builders import archives
 
@@ -111,6 +114,27 @@ class Reader(contextlib.ExitStack):
             return place.path.read_bytes()
         except OSError as error:
             raise archives.ArchiveError(f"{place}: cannot be read ({error}): get it again.") from error
+
+    def image(self, place: Place) -> bytes:
+        """Returns the bytes of a JPEG or PNG file.
+
+        Raises:
+          ImageError: it does not decode from its first to its last row.
+          ArchiveError: as `read`, and for an image of so many pixels that it must be a bomb.
+        """
+        data = self.read(place)
+        try:
+            with Image.open(io.BytesIO(data), formats=archives.STORED_FORMATS) as image:
+                image.load()
+        except Image.DecompressionBombError as error:
+            raise archives.ArchiveError(
+                f"{place}: is refused ({error}): get the image from its original source."
+            ) from error
+        except Exception as error:  # Decoders raise many kinds of errors; the remedy is the same.
+            raise archives.ImageError(
+                f"{place}: does not decode as a JPEG or PNG image ({error}): replace it by an intact copy."
+            ) from error
+        return data
 
     def files(self, folder: Place) -> list[Place]:
         """Returns the files directly in a folder, sorted."""

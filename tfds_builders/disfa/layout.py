@@ -12,6 +12,7 @@ _LABEL = re.compile(r"(?:^|/)(SN\d{3})_au0*(\d+)\.txt$", re.IGNORECASE)
 _VIDEO = re.compile(r"(?:^|/)(left|right)video(SN\d{3})_comp\.avi$", re.IGNORECASE)
 _LANDMARK = re.compile(r"(?:^|/)(SN\d{3})/tmp_frame_lm/[^/]+\.mat$", re.IGNORECASE)
 _PLUS = re.compile(r"(?:^|/)Labels/SN\d{3}/[^/]+/AU\d+\.txt$", re.IGNORECASE)
+SUBJECTS = frozenset(folds.part_of("disfa"))
 
 INSTRUCTIONS = """\
 Request DISFA at http://mohammadmahoor.com/disfa-contact-form/ (for research, with a signed agreement). Put
@@ -95,7 +96,7 @@ def _require(manual_dir, camera, videos, texts, unreadable, is_plus) -> None:
 
 def _known(subject: str, place: places.Place) -> str:
     subject = subject.upper()
-    if subject not in folds.part_of("disfa"):
+    if subject not in SUBJECTS:
         raise ValueError(
             f"{place}: {subject} is none of the 27 subjects of DISFA, SN001 to SN032 without 14, 15, 19, 20 "
             "and 22: remove it from the manual directory."
