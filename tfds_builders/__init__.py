@@ -8,6 +8,7 @@ from tfds_builders.affectnet import affectnet_dataset_builder
 from tfds_builders.bp4d import bp4d_dataset_builder
 from tfds_builders.disfa import disfa_dataset_builder
 from tfds_builders.fer2013 import fer2013_dataset_builder
+from tfds_builders.gft import gft_dataset_builder
 from tfds_builders.rafdb import rafdb_dataset_builder
 from tfds_builders.synthetic_faces import synthetic_faces_dataset_builder
 
@@ -17,6 +18,7 @@ __all__ = [
     "bp4d_dataset_builder",
     "disfa_dataset_builder",
     "fer2013_dataset_builder",
+    "gft_dataset_builder",
     "rafdb_dataset_builder",
     "synthetic_faces_dataset_builder",
 ]
