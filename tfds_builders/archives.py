@@ -6,7 +6,6 @@ Not for writing or unpacking archives, and knows nothing of what the files mean.
 import contextlib
 import dataclasses
 import fnmatch
-import functools
 import gzip
 import io
 import os
@@ -17,8 +16,8 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from typing import BinaryIO, TextIO, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, BinaryIO, TextIO, TypeVar
 
 from PIL import Image
 
@@ -62,13 +61,15 @@ def safe_name(name: str, where: str) -> str:
     return str(path)
 
 
-@dataclasses.dataclass(frozen=True)
+# Small, and with what opens it shared, because data sets of a million files exist.
+@dataclasses.dataclass(frozen=True, slots=True)
 class _File:
     name: str
     is_regular: bool
     size: int
     packed_size: int
-    open: Callable[[], BinaryIO]
+    open: Callable[[Any], BinaryIO]
+    key: Any  # what `open` takes
 
 
 class Archive:
@@ -80,11 +81,12 @@ class Archive:
         systems add by themselves: names that begin with a dot, `__MACOSX/`, `Thumbs.db`.
     """
 
-    def __init__(self, path: pathlib.Path, files: list[_File]):
+    def __init__(self, path: pathlib.Path, files: Iterable[_File]):
         self.path = path
         self._files: dict[str, _File] = {}
         for file in files:
             name = safe_name(file.name, str(path))
+            name = file.name if name == file.name else name  # One string of the two is enough.
             if any(p.startswith(".") or p in ("__MACOSX", "Thumbs.db") for p in name.split("/")):
                 continue
             if not file.is_regular:
@@ -104,7 +106,7 @@ class Archive:
         """
         file = self._checked(name)
         try:
-            with file.open() as stream:
+            with file.open(file.key) as stream:
                 return stream.read(first)
         except _DAMAGE as error:
             raise self._unreadable(name, error) from error
@@ -144,7 +146,10 @@ class Archive:
         """
         file = self._checked(name)
         try:
-            with file.open() as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
+            with (
+                file.open(file.key) as stream,
+                io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text,
+            ):
                 yield text
         except (*_DAMAGE, UnicodeDecodeError) as error:
             raise self._unreadable(name, error) from error
@@ -200,22 +205,27 @@ def open_archive(path: str | os.PathLike) -> Iterator[Archive]:
         raise ArchiveError(f"{path}: expected a folder, .zip, .tar, .tar.gz or .tgz.")
     with contextlib.ExitStack() as stack:
         try:
-            files = list(list_files(path, stack))
+            archive = Archive(path, list_files(path, stack))
         except _DAMAGE as error:
             raise ArchiveError(
                 f"{path}: cannot be read ({error}); it is truncated or damaged: get it again."
             ) from error
-        yield Archive(path, files)
+        yield archive
 
 
 def _folder_files(path: pathlib.Path, stack: contextlib.ExitStack) -> Iterator[_File]:
+    def open_file(name: str) -> BinaryIO:
+        return open(path / name, "rb")
+
     for folder, subfolders, names in os.walk(path):
+        prefix = (
+            "" if pathlib.Path(folder) == path else f"{pathlib.Path(folder).relative_to(path).as_posix()}/"
+        )
         for name in names + [s for s in subfolders if os.path.islink(os.path.join(folder, s))]:
-            file = pathlib.Path(folder, name)
-            status = file.lstat()
-            is_regular = stat.S_ISREG(status.st_mode)
-            name = file.relative_to(path).as_posix()
-            yield _File(name, is_regular, status.st_size, status.st_size, functools.partial(file.open, "rb"))
+            status = os.lstat(os.path.join(folder, name))
+            is_regular, size = stat.S_ISREG(status.st_mode), status.st_size
+            name = prefix + name
+            yield _File(name, is_regular, size, size, open_file, name)
 
 
 def _zip_files(path: pathlib.Path, stack: contextlib.ExitStack) -> Iterator[_File]:
@@ -223,8 +233,7 @@ def _zip_files(path: pathlib.Path, stack: contextlib.ExitStack) -> Iterator[_Fil
     for info in archive.infolist():
         if not info.is_dir():
             is_regular = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)  # 0: not packed on Unix.
-            open_file = functools.partial(archive.open, info)
-            yield _File(info.filename, is_regular, info.file_size, info.compress_size, open_file)
+            yield _File(info.filename, is_regular, info.file_size, info.compress_size, archive.open, info)
 
 
 def _tar_files(path: pathlib.Path, stack: contextlib.ExitStack) -> Iterator[_File]:
@@ -245,8 +254,7 @@ def _tar_files(path: pathlib.Path, stack: contextlib.ExitStack) -> Iterator[_Fil
     archive = stack.enter_context(tarfile.TarFile(fileobj=stream))
     for info in archive:
         if not info.isdir():
-            open_file = functools.partial(archive.extractfile, info)
-            yield _File(info.name, info.isfile(), info.size, info.size, open_file)
+            yield _File(info.name, info.isfile(), info.size, info.size, archive.extractfile, info)
 
 
 def search(
