@@ -10,15 +10,7 @@ SHOWN_FILES = 3
 
 
 class Counts:
-    """The counts of one split; a builder reports after the last example of the split.
-
-    ```
-    counts = Counts("affectnet/csv_7 train", {"neutral": 74874, "happy": 134415}, known={"no image": 1})
-    counts.read("happy")
-    counts.skip("no image", "103/29a3.jpg", key="neutral")
-    counts.report()
-    ```
-    """
+    """The counts of one split; a builder reports after the last example of the split."""
 
     def __init__(
         self,
@@ -88,8 +80,7 @@ class Counts:
             )
 
     def __str__(self) -> str:
-        rows = list(self._read)
-        numbers = {row: (self._read[row], self._full.get(row, 0)) for row in rows}
+        numbers = {row: (here, self._full.get(row, 0)) for row, here in self._read.items()}
         if self._total:
             numbers["total"] = (sum(self._read.values()), sum(self._full.values()))
         width = max(map(len, [*numbers, " " * 8])) + 2
