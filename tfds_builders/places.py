@@ -142,7 +142,9 @@ class Reader(contextlib.ExitStack):
             prefix = f"{folder.member}/" if folder.member else ""
             names = [name for name in self._archive(folder.path).names if name.startswith(prefix)]
             return [Place(folder.path, name) for name in names if "/" not in name.removeprefix(prefix)]
-        return sorted(Place(pathlib.Path(e.path)) for e in os.scandir(folder.path) if e.is_file())
+        return sorted(
+            Place(pathlib.Path(e.path)) for e in os.scandir(folder.path) if e.is_file(follow_symlinks=False)
+        )
 
     def unpack(self, place: Place) -> pathlib.Path:
         """Returns the path of a file, unpacked for the length of the `with` statement if it is in an archive.

@@ -86,7 +86,8 @@ class SequenceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """A builder that passes `_generate_examples` the sequences of a split and a function that reads one.
 
     It runs on Beam if the download config has Beam options (on the command line `--beam_pipeline_options`),
-    with a sequence as the unit of work; the sequences and the function must be picklable.
+    with a sequence as the unit of work; the sequences and the function must be picklable, and the counts name
+    subjects where they otherwise name frames.
     """
 
     def __init__(self, *, aligner: alignment.Aligner | None = None, strict: bool = False, **kwargs: Any):
