@@ -6,7 +6,6 @@ Not for writing or unpacking archives, and knows nothing of what the files mean.
 import contextlib
 import dataclasses
 import fnmatch
-import functools
 import gzip
 import io
 import os
@@ -17,8 +16,8 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from typing import BinaryIO, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, BinaryIO, TextIO, TypeVar
 
 from PIL import Image
 
@@ -34,8 +33,17 @@ _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, 
 T = TypeVar("T")
 
 
+# What TensorFlow decodes everywhere, and what else turns up in data sets.
+STORED_FORMATS = ("JPEG", "PNG")
+OTHER_FORMATS = ("BMP", "GIF", "TIFF", "WEBP")
+
+
 class ArchiveError(ValueError):
     """A folder or archive that cannot be read, or that holds what is refused."""
+
+
+class ImageError(ArchiveError):
+    """A file that is no intact image, of which some data sets have known ones."""
 
 
 def safe_name(name: str, where: str) -> str:
@@ -53,13 +61,15 @@ def safe_name(name: str, where: str) -> str:
     return str(path)
 
 
-@dataclasses.dataclass(frozen=True)
+# Small, and with what opens it shared, because data sets of a million files exist.
+@dataclasses.dataclass(frozen=True, slots=True)
 class _File:
     name: str
     is_regular: bool
     size: int
     packed_size: int
-    open: Callable[[], BinaryIO]
+    open: Callable[[Any], BinaryIO]
+    key: Any  # what `open` takes
 
 
 class Archive:
@@ -71,11 +81,12 @@ class Archive:
         systems add by themselves: names that begin with a dot, `__MACOSX/`, `Thumbs.db`.
     """
 
-    def __init__(self, path: pathlib.Path, files: list[_File]):
+    def __init__(self, path: pathlib.Path, files: Iterable[_File]):
         self.path = path
         self._files: dict[str, _File] = {}
         for file in files:
             name = safe_name(file.name, str(path))
+            name = file.name if name == file.name else name  # One string of the two is enough.
             if any(p.startswith(".") or p in ("__MACOSX", "Thumbs.db") for p in name.split("/")):
                 continue
             if not file.is_regular:
@@ -93,6 +104,57 @@ class Archive:
         Raises:
           ArchiveError: if the file is damaged, encrypted, or unpacks to more than the limits of this module.
         """
+        file = self._checked(name)
+        try:
+            with file.open(file.key) as stream:
+                return stream.read(first)
+        except _DAMAGE as error:
+            raise self._unreadable(name, error) from error
+
+    def read_image(self, name: str) -> tuple[bytes, tuple[int, int]]:
+        """Returns the bytes of a JPEG or PNG file and its (width, height) in pixels.
+
+        Raises:
+          ArchiveError: as `read`, and for an image of so many pixels that it must be a bomb.
+          ImageError: if the image does not decode from its first to its last row.
+        """
+        data = self.read(name)
+        return data, self._decoded(name, data, STORED_FORMATS).size
+
+    def read_any_image(self, name: str) -> tuple[bytes, str]:
+        """Returns an image as JPEG or PNG, and its format; BMP, GIF, TIFF and WebP are converted to PNG.
+
+        The suffix of the name does not matter: in the sets that mix formats it is often wrong.
+
+        Raises:
+          ArchiveError, ImageError: as `read_image`.
+        """
+        data = self.read(name)
+        image = self._decoded(name, data, STORED_FORMATS + OTHER_FORMATS)
+        if image.format in OTHER_FORMATS:
+            png = io.BytesIO()
+            image.convert("RGB").save(png, "PNG")
+            data = png.getvalue()
+        return data, image.format
+
+    @contextlib.contextmanager
+    def open_text(self, name: str) -> Iterator[TextIO]:
+        """Opens a text file in UTF-8, which may be larger than memory, for the length of a `with` statement.
+
+        Raises:
+          ArchiveError: as `read`, also while lines are read.
+        """
+        file = self._checked(name)
+        try:
+            with (
+                file.open(file.key) as stream,
+                io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text,
+            ):
+                yield text
+        except (*_DAMAGE, UnicodeDecodeError) as error:
+            raise self._unreadable(name, error) from error
+
+    def _checked(self, name: str) -> _File:
         file = self._files[name]
         if file.size > MAX_BYTES or file.size > max(ANY_RATIO_BYTES, MAX_RATIO * file.packed_size):
             raise ArchiveError(
@@ -100,31 +162,28 @@ class Archive:
                 f"{MAX_BYTES:,} bytes and {MAX_RATIO} times the packed size are read: "
                 "get the archive from its original source."
             )
+        return file
+
+    def _unreadable(self, name: str, error: Exception) -> ArchiveError:
+        return ArchiveError(
+            f"{self.path}: {name!r} cannot be read ({error}); it is truncated, damaged or encrypted: "
+            "get the archive again, or unpack it and use the folder."
+        )
+
+    def _decoded(self, name: str, data: bytes, formats: tuple[str, ...]) -> Image.Image:
         try:
-            with file.open() as stream:
-                return stream.read(first)
-        except _DAMAGE as error:
+            image = Image.open(io.BytesIO(data), formats=formats)
+            image.load()
+        except Image.DecompressionBombError as error:
             raise ArchiveError(
-                f"{self.path}: {name!r} cannot be read ({error}); it is truncated, damaged or encrypted: "
-                "get the archive again, or unpack it and use the folder."
+                f"{self.path}: {name!r} is refused ({error}): get the image from its original source."
             ) from error
-
-    def read_image(self, name: str) -> tuple[bytes, tuple[int, int]]:
-        """Returns the bytes of a JPEG or PNG file and its (width, height) in pixels.
-
-        Raises:
-          ArchiveError: as `read`, and if the image does not decode from its first to its last row.
-        """
-        data = self.read(name)
-        try:
-            with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
-                image.load()
-                return data, image.size
         except Exception as error:  # Decoders raise many kinds of errors; the remedy is the same.
-            raise ArchiveError(
-                f"{self.path}: {name!r} does not decode as a JPEG or PNG image ({error}): "
-                "replace it by an intact copy, or convert it to one of these formats."
+            raise ImageError(
+                f"{self.path}: {name!r} does not decode as a {' or '.join(formats)} image "
+                f"({error}): replace it by an intact copy, or convert it to one of these formats."
             ) from error
+        return image
 
 
 @contextlib.contextmanager
@@ -146,22 +205,27 @@ def open_archive(path: str | os.PathLike) -> Iterator[Archive]:
         raise ArchiveError(f"{path}: expected a folder, .zip, .tar, .tar.gz or .tgz.")
     with contextlib.ExitStack() as stack:
         try:
-            files = list(list_files(path, stack))
+            archive = Archive(path, list_files(path, stack))
         except _DAMAGE as error:
             raise ArchiveError(
                 f"{path}: cannot be read ({error}); it is truncated or damaged: get it again."
             ) from error
-        yield Archive(path, files)
+        yield archive
 
 
 def _folder_files(path: pathlib.Path, stack: contextlib.ExitStack) -> Iterator[_File]:
+    def open_file(name: str) -> BinaryIO:
+        return open(path / name, "rb")
+
     for folder, subfolders, names in os.walk(path):
+        prefix = (
+            "" if pathlib.Path(folder) == path else f"{pathlib.Path(folder).relative_to(path).as_posix()}/"
+        )
         for name in names + [s for s in subfolders if os.path.islink(os.path.join(folder, s))]:
-            file = pathlib.Path(folder, name)
-            status = file.lstat()
-            is_regular = stat.S_ISREG(status.st_mode)
-            name = file.relative_to(path).as_posix()
-            yield _File(name, is_regular, status.st_size, status.st_size, functools.partial(file.open, "rb"))
+            status = os.lstat(os.path.join(folder, name))
+            is_regular, size = stat.S_ISREG(status.st_mode), status.st_size
+            name = prefix + name
+            yield _File(name, is_regular, size, size, open_file, name)
 
 
 def _zip_files(path: pathlib.Path, stack: contextlib.ExitStack) -> Iterator[_File]:
@@ -169,8 +233,7 @@ def _zip_files(path: pathlib.Path, stack: contextlib.ExitStack) -> Iterator[_Fil
     for info in archive.infolist():
         if not info.is_dir():
             is_regular = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)  # 0: not packed on Unix.
-            open_file = functools.partial(archive.open, info)
-            yield _File(info.filename, is_regular, info.file_size, info.compress_size, open_file)
+            yield _File(info.filename, is_regular, info.file_size, info.compress_size, archive.open, info)
 
 
 def _tar_files(path: pathlib.Path, stack: contextlib.ExitStack) -> Iterator[_File]:
@@ -191,8 +254,7 @@ def _tar_files(path: pathlib.Path, stack: contextlib.ExitStack) -> Iterator[_Fil
     archive = stack.enter_context(tarfile.TarFile(fileobj=stream))
     for info in archive:
         if not info.isdir():
-            open_file = functools.partial(archive.extractfile, info)
-            yield _File(info.name, info.isfile(), info.size, info.size, open_file)
+            yield _File(info.name, info.isfile(), info.size, info.size, archive.extractfile, info)
 
 
 def search(

@@ -205,6 +205,55 @@ def test_images_come_back_as_their_own_bytes_and_broken_ones_are_named(tmp_path)
                 archive.read_image(name)
 
 
+def test_other_formats_become_png_and_the_suffix_does_not_matter(tmp_path):
+    kinds = {
+        "a.tif": "TIFF",
+        "b.bmp": "BMP",
+        "c.jpg": "GIF",
+        "d.png": "WEBP",
+        "e.tif": "JPEG",
+        "f.jpg": "PNG",
+    }
+    sources = {name: encode((8, 9), kind) for name, kind in kinds.items()}
+    write_folder(tmp_path / "f", sources)
+    with archives.open_archive(tmp_path / "f") as archive:
+        for name, kind in kinds.items():
+            data, found = archive.read_any_image(name)
+            assert found == kind
+            if kind in ("JPEG", "PNG"):
+                assert data == sources[name]
+                continue
+            converted = Image.open(io.BytesIO(data))
+            assert converted.format == "PNG"
+            expected = Image.open(io.BytesIO(sources[name])).convert("RGB")
+            assert converted.tobytes() == expected.tobytes()
+
+
+def test_an_image_of_too_many_pixels_is_no_damaged_image_but_refused(tmp_path, monkeypatch):
+    write_folder(tmp_path / "f", {"bomb.png": encode((30, 30), "PNG")})
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)
+    with archives.open_archive(tmp_path / "f") as archive:
+        for read in (archive.read_image, archive.read_any_image):
+            with pytest.raises(
+                archives.ArchiveError, match=r"'bomb.png' is refused .*decompression bomb"
+            ) as e:
+                read("bomb.png")
+            assert not isinstance(e.value, archives.ImageError)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_text_is_read_by_the_line_without_its_byte_order_mark(name, tmp_path):
+    path = WRITERS[name](tmp_path / name, {"t.csv": "\ufeffa,b\r\n1,ä\n".encode(), "b.csv": b"x\n\xff\xfe\n"})
+    with archives.open_archive(path) as archive:
+        with archive.open_text("t.csv") as text:
+            assert list(text) == ["a,b\r\n", "1,ä\n"]
+        with (
+            pytest.raises(archives.ArchiveError, match=r"'b.csv' cannot be read"),
+            archive.open_text("b.csv") as t,
+        ):
+            list(t)
+
+
 def test_search_looks_into_the_folder_and_the_archives_directly_in_it(tmp_path):
     write_folder(tmp_path, {"deep/er/mark": b"", "deep/unseen.zip": b""})
     write_zip(tmp_path / "b.zip", {"mark": b""})

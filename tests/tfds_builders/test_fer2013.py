@@ -15,6 +15,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 import tfds_builders  # noqa: F401, registers the builder.
+from tfds_builders.fer2013 import fer2013_dataset_builder
 
 ROOT = pathlib.Path(__file__).parents[2]
 REAL_COPY = ROOT.parent / "shared" / "data" / "fer2013.zip"
@@ -356,3 +357,124 @@ def test_the_real_copy_has_the_published_counts(tmp_path):
     assert counts["train"] == [3995, 436, 4097, 7215, 4965, 4830, 3171]
     assert counts["test"] == [958, 111, 1024, 1774, 1233, 1247, 831]
     assert usages == {"train": [28709, 0, 0], "test": [0, 3589, 3589]}
+
+
+FERPLUS_HEADER = (
+    *("Usage", "Image name", "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear"),
+    *("contempt", "unknown", "NF"),
+)
+# Votes, and what FER+'s rule makes of them, worked out by hand.
+VOTES = [
+    ((10, 0, 0, 0, 0, 0, 0, 0, 0, 0), "neutral"),
+    ((0, 9, 0, 0, 0, 0, 0, 0, 1, 0), "happy"),
+    ((0, 0, 6, 0, 0, 0, 4, 0, 0, 0), "surprise"),
+    ((0, 0, 0, 8, 2, 0, 0, 0, 0, 0), "sad"),
+    ((0, 1, 1, 1, 4, 1, 1, 0, 1, 0), "anger"),  # The single votes are dropped, so 4 of 4.
+    ((1, 0, 0, 0, 0, 5, 0, 0, 4, 0), "disgust"),  # 5 of 9.
+    ((0, 0, 2, 0, 0, 0, 6, 0, 2, 0), "fear"),
+    ((2, 0, 0, 0, 0, 0, 0, 8, 0, 0), "contempt"),
+    ((5, 0, 0, 5, 0, 0, 0, 0, 0, 0), "no majority"),  # Half is not more than half.
+    ((4, 0, 0, 3, 3, 0, 0, 0, 0, 0), "no majority"),
+    ((1, 1, 1, 1, 1, 1, 1, 1, 1, 1), "no majority"),
+    ((1, 0, 0, 0, 0, 0, 0, 0, 9, 0), "unknown"),
+    ((4, 0, 0, 0, 0, 0, 0, 0, 0, 6), "NF"),
+    ((0, 0, 0, 0, 0, 0, 0, 0, 0, 10), "removed by FER+"),
+]
+
+
+def ferplus_rows() -> list[tuple]:
+    """A row for each of `copy_of_rows`; the image name is empty where FER+ removed the image."""
+    rows = []
+    for index, (_, _, usage) in enumerate(copy_of_rows()):
+        votes, expected = VOTES[index % len(VOTES)]
+        rows.append((usage, "" if expected == "removed by FER+" else f"fer{index:07d}.png", *votes))
+    return rows
+
+
+def build_ferplus(manual_dir: pathlib.Path, data_dir: pathlib.Path, **kwargs) -> tfds.core.DatasetBuilder:
+    builder = tfds.builder("fer2013", config="ferplus", data_dir=data_dir, **kwargs)
+    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
+    return builder
+
+
+def test_ferplus_relabels_the_rows_by_the_majority_of_votes(manual_dir, tmp_path, capsys):
+    rows = copy_of_rows()
+    write_folder(
+        manual_dir,
+        {"fer2013.csv": csv_bytes(rows), "x/FER2013new.csv": csv_bytes(ferplus_rows(), FERPLUS_HEADER)},
+    )
+    write_zip(manual_dir / "archive.zip", copy_of_images())  # Of no use here, and in nobody's way.
+    builder = build_ferplus(manual_dir, tmp_path / "data", strict=True)
+    names = builder.info.features["emotion"].names
+    assert names == ["neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt"]
+    read = {
+        int(e["file"].decode().split(":")[1]) - 2: e
+        for split in ("train", "test")
+        for e in examples(builder, split)
+    }
+    expected = {index: VOTES[index % len(VOTES)] for index in range(len(rows))}
+    assert {index: names[example["emotion"]] for index, example in read.items()} == {
+        index: emotion for index, (_, emotion) in expected.items() if emotion in names
+    }
+    for index, example in read.items():
+        assert tuple(example["votes"]) == expected[index][0]
+        assert builder.info.features["usage"].int2str(example["usage"]) == rows[index][2]
+        np.testing.assert_array_equal(example["image"].ravel(), [int(p) for p in rows[index][1].split()])
+    printed = capsys.readouterr().out
+    assert "skipped 6 (no majority, known): fer2013.csv:10, fer2013.csv:11, fer2013.csv:12, ..." in printed
+    for reason, line in (("unknown", 13), ("NF", 14), ("removed by FER+", 15)):
+        assert f"skipped 2 ({reason}, known): fer2013.csv:{line}, fer2013.csv:{line + 14}\n" in printed
+
+
+GOOD_VOTES = ferplus_rows()
+BAD_VOTES = {
+    "header": (
+        csv_bytes(GOOD_VOTES, FERPLUS_HEADER[:-1]),
+        r"'fer2013new.csv': expected the header usage,image name",
+    ),
+    "cell": (
+        csv_bytes([(*GOOD_VOTES[0][:-1], "x")], FERPLUS_HEADER),
+        r"row 2: expected Usage, Image name and 10",
+    ),
+    "too few rows": (
+        csv_bytes(GOOD_VOTES[:-1], FERPLUS_HEADER),
+        r"fer2013.csv:29 is of PrivateTest, .* no row",
+    ),
+    "too many rows": (
+        csv_bytes([*GOOD_VOTES, GOOD_VOTES[0]], FERPLUS_HEADER),
+        r"has 14 rows of the split train.* 15:",
+    ),
+    "other order": (
+        csv_bytes(GOOD_VOTES[::-1], FERPLUS_HEADER),
+        r"fer2013.csv:2 is of Training, .* PrivateTest",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_VOTES)
+def test_votes_that_are_not_those_of_the_rows_are_refused(case, manual_dir, tmp_path):
+    table, message = BAD_VOTES[case]
+    write_folder(manual_dir, {"fer2013.csv": csv_bytes(ROWS), "fer2013new.csv": table})
+    with pytest.raises(ValueError, match=message):
+        build_ferplus(manual_dir, tmp_path / "data")
+
+
+def test_ferplus_says_which_of_its_two_files_is_absent(manual_dir, tmp_path):
+    write_zip(manual_dir / "archive.zip", IMAGES)
+    with pytest.raises(FileNotFoundError, match=r"(?s)no CSV of FER2013 in .*fer2013.csv of the challenge"):
+        build_ferplus(manual_dir, tmp_path / "data")
+    write_folder(manual_dir, {"fer2013.csv": csv_bytes(ROWS)})
+    with pytest.raises(FileNotFoundError, match=r"(?s)no fer2013new.csv in .*github.com/microsoft/FERPlus"):
+        build_ferplus(manual_dir, tmp_path / "data")
+
+
+def test_strict_refuses_a_copy_that_is_not_full(manual_dir, tmp_path):
+    write_zip(manual_dir / "archive.zip", IMAGES)
+    builder = tfds.builder("fer2013", data_dir=tmp_path / "data", strict=True)
+    with pytest.raises(ValueError, match=r"\(strict\): neutral: 2 read, 4,965 documented"):
+        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
+
+
+def test_tfds_finds_nothing_wrong(manual_dir, tfds_checks):
+    write_folder(manual_dir, IMAGES)
+    tfds_checks(fer2013_dataset_builder.Builder, manual_dir, {"train": 14, "test": 14})

@@ -1,20 +1,21 @@
 """TFDS builder of FER2013 from the user's own copy: Kaggle's folders of JPEG files, or the challenge's CSV.
 
-Not for FER+, which relabels the same images.
+The config `ferplus` takes its labels from FER+. Not for aligned faces: 48x48 pixels are the detector's crop.
 """
 
-import collections
 import csv
 import dataclasses
 import io
+import math
 import pathlib
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders import archives
+from tfds_builders import archives, configs, counts
+from tfds_builders.fer2013 import ferplus
 
 # The order of AffectNet's codes, so that a classifier of one set can be compared with one of the other.
 EMOTIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger")
@@ -42,6 +43,12 @@ Put the archive as it is, or unpacked, into the manual directory: the one passed
 tfds.download.DownloadConfig(manual_dir=...), otherwise <data_dir>/downloads/manual."""
 
 
+CONFIGS = (
+    tfds.core.BuilderConfig(name="default", description="The labels of FER2013."),
+    tfds.core.BuilderConfig(name="ferplus", description="The labels of FER+, of ten annotators each."),
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class Copy:
     """Where a copy of FER2013 lies: an archive or folder, and in it the CSV, or the parent of `train/`."""
@@ -53,8 +60,8 @@ class Copy:
         return f"{self.archive}: {self.member}"
 
 
-def find_copy(manual_dir: pathlib.Path) -> Copy:
-    """Returns the one copy of FER2013 in `manual_dir`.
+def find_copy(manual_dir: pathlib.Path, *, table: bool = False) -> Copy:
+    """Returns the one copy of FER2013 in `manual_dir`, with `table` the one that is a CSV.
 
     Raises:
       FileNotFoundError: if there is none.
@@ -63,6 +70,8 @@ def find_copy(manual_dir: pathlib.Path) -> Copy:
     """
     patterns = ("*.zip", "fer2013*.tar", "fer2013*.tar.gz", "fer2013*.tgz")
     copies, unreadable = archives.search(manual_dir, patterns, _copies_in)
+    if table:
+        copies = [copy for copy in copies if copy.member.endswith(".csv")]
     if len(copies) == 1:
         return copies[0]
     if copies:
@@ -74,9 +83,10 @@ def find_copy(manual_dir: pathlib.Path) -> Copy:
     if unreadable:
         raise unreadable[0]
     raise FileNotFoundError(
-        f"no FER2013 in {manual_dir}: looked there and in its {', '.join(patterns)} for "
-        f"train/<emotion>/*.jpg, with <emotion> one of {', '.join(sorted(EMOTION_OF_FOLDER))}, "
-        f"and for {' or '.join(CSV_NAMES)}.\n{INSTRUCTIONS}"
+        f"no {'CSV of ' if table else ''}FER2013 in {manual_dir}: looked there and in its "
+        f"{', '.join(patterns)} for train/<emotion>/*.jpg, with <emotion> one of "
+        f"{', '.join(sorted(EMOTION_OF_FOLDER))}, and for {' or '.join(CSV_NAMES)}.\n"
+        f"{ferplus.INSTRUCTIONS if table else INSTRUCTIONS}"
     )
 
 
@@ -99,39 +109,95 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "Initial release."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
+    # `tfds build` without --config builds all that are listed; FER+ needs a file that few have.
+    BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = [CONFIGS[0]]
+
+    def __init__(self, *, strict: bool = False, **kwargs: Any):
+        """As `tfds.core.DatasetBuilder`; `strict` makes a copy that differs from a full one an error."""
+        self._strict = strict
+        super().__init__(**kwargs)
+
+    @classmethod
+    def get_builder_config(cls, name: str, version: Any = None) -> tfds.core.BuilderConfig:
+        return configs.choose(name, CONFIGS)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(
-                        shape=(IMAGE_SIZE, IMAGE_SIZE, 1), doc="The copy's own JPEG bytes; PNG from a CSV."
-                    ),
-                    "emotion": tfds.features.ClassLabel(names=EMOTIONS),
-                    "usage": tfds.features.ClassLabel(
-                        names=USAGES, doc="The challenge's split; -1 where the copy does not tell."
-                    ),
-                    "file": tfds.features.Text(
-                        doc="<split>/<emotion>/<name> of the copy, or <CSV>:<line>, the header being line 1."
-                    ),
-                }
+        relabelled = self.builder_config.name == "ferplus"
+        features = {
+            "image": tfds.features.Image(
+                shape=(IMAGE_SIZE, IMAGE_SIZE, 1), doc="The copy's own JPEG bytes; PNG from a CSV."
             ),
+            "emotion": tfds.features.ClassLabel(names=ferplus.EMOTIONS if relabelled else EMOTIONS),
+            "usage": tfds.features.ClassLabel(
+                names=USAGES, doc="The challenge's split; -1 where the copy does not tell."
+            ),
+            "file": tfds.features.Text(
+                doc="<split>/<emotion>/<name> of the copy, or <CSV>:<line>, the header being line 1."
+            ),
+        }
+        if relabelled:
+            features["votes"] = tfds.features.Tensor(
+                shape=(len(ferplus.VOTES),), dtype=np.uint8, doc=f"For {', '.join(ferplus.VOTES)}."
+            )
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(features),
             supervised_keys=("image", "emotion"),
             homepage="https://www.kaggle.com/datasets/msambare/fer2013",
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        copy = find_copy(pathlib.Path(dl_manager.manual_dir))
+        manual_dir = pathlib.Path(dl_manager.manual_dir)
+        if self.builder_config.name == "ferplus":
+            copy = find_copy(manual_dir, table=True)
+            votes = ferplus.read(*ferplus.find(manual_dir))
+            return {split: self._relabelled_examples(copy, votes, split) for split in USAGES_OF_SPLIT}
+        copy = find_copy(manual_dir)
         return {split: self._generate_examples(copy, split) for split in USAGES_OF_SPLIT}
 
     def _generate_examples(self, copy: Copy, split: str) -> Iterator[tuple[str, dict]]:
         examples = _csv_examples if copy.member.endswith(".csv") else _folder_examples
-        counts = collections.Counter()
+        full_copy = dict(zip(EMOTIONS, FULL_COPY[split], strict=True))
+        table = counts.Counts(f"fer2013 {split}, from {copy}", full_copy, strict=self._strict)
+        empty = list(EMOTIONS)
         with archives.open_archive(copy.archive) as archive:
             for example in examples(archive, copy.member, split):
-                counts[example["emotion"]] += 1
+                table.read(example["emotion"])
+                if example["emotion"] in empty:
+                    empty.remove(example["emotion"])
                 yield example["file"], example
-        _report(copy, split, counts)
+        if empty:
+            print(f"\n{table}")
+            raise ValueError(
+                f"{copy}: the split {split} has no image of {', '.join(empty)}: the copy is not complete; "
+                "get it again."
+            )
+        table.report()
+
+    def _relabelled_examples(
+        self, copy: Copy, votes: list[ferplus.Votes], split: str
+    ) -> Iterator[tuple[str, dict]]:
+        # How many images have a majority is not published; FER+ leaves the others out.
+        known = dict.fromkeys((ferplus.REMOVED, ferplus.NO_MAJORITY, *ferplus.VOTES[-2:]), math.inf)
+        table = counts.Counts(f"fer2013/ferplus {split}, from {copy}", {}, known=known, strict=self._strict)
+        rows = 0
+        with archives.open_archive(copy.archive) as archive:
+            for example in _csv_examples(archive, copy.member, split):
+                rows += 1
+                row = ferplus.row_of(votes, example["file"], example["usage"])
+                emotion = ferplus.majority(row.votes)
+                if not row.kept or emotion not in ferplus.EMOTIONS:
+                    reason = (emotion or ferplus.NO_MAJORITY) if row.kept else ferplus.REMOVED
+                    table.skip(reason, example["file"])
+                    continue
+                table.read(emotion)
+                yield example["file"], {**example, "emotion": emotion, "votes": row.votes}
+        labelled = sum(row.usage in USAGES_OF_SPLIT[split] for row in votes)
+        if rows != labelled:
+            raise ValueError(
+                f"{copy}: has {rows:,} rows of the split {split}, and FER+ labels {labelled:,}: get the "
+                "original files."
+            )
+        table.report()
 
 
 def _folder_examples(archive: archives.Archive, root: str, split: str) -> Iterator[dict]:
@@ -230,22 +296,3 @@ def _emotion(text: str, where: str) -> str:
             f"{where}: expected an emotion from 0 to {len(codes) - 1}; got {text!r}: get the original copy."
         )
     return codes[text.strip()]
-
-
-def _report(copy: Copy, split: str, counts: collections.Counter) -> None:
-    """Prints what was read beside what a full copy holds.
-
-    Raises:
-      ValueError: if a class is empty.
-    """
-    print(f"\nfer2013 {split}, from {copy}\n{'':10}{'read':>8}{'full copy':>11}{'difference':>12}")
-    read = [counts[emotion] for emotion in EMOTIONS]
-    full = FULL_COPY[split]
-    for name, here, there in zip((*EMOTIONS, "total"), (*read, sum(read)), (*full, sum(full)), strict=True):
-        print(f"{name:10}{here:8,}{there:11,}{here - there:+12,}")
-    empty = [emotion for emotion, count in zip(EMOTIONS, read, strict=True) if not count]
-    if empty:
-        raise ValueError(
-            f"{copy}: the split {split} has no image of {', '.join(empty)}: the copy is not complete; "
-            "get it again."
-        )
