@@ -3,6 +3,7 @@
 import json
 import pathlib
 import shutil
+import tempfile
 
 import keras
 
@@ -48,10 +49,13 @@ class Checkpoints(keras.callbacks.Callback):
             )
 
     def on_epoch_end(self, epoch, logs=None):
-        if not self.writes:
-            return
         step = self._steps_done()
         self.history.append({name: float(value) for name, value in (logs or {}).items()})
+        if not self.writes:
+            # Reading a variable that processes share is work for all of them, or the writer waits for ever.
+            with tempfile.TemporaryDirectory() as unused:
+                self.model.save_weights(pathlib.Path(unused) / "model.weights.h5")
+            return
         final = self.directory / f"step_{step:09d}"
         partial = self.directory / f"partial_{step:09d}"
         shutil.rmtree(partial, ignore_errors=True)
