@@ -47,9 +47,6 @@ class Faces:
 def load(builder, max_per_split: int | None = None) -> Faces:
     """The faces of all splits of a data set with action units.
 
-    With a `test` split the data set's own partition is the one fold; else three folds by subject, as in the
-    paper's protocol for DISFA and BP4D.
-
     Args:
         builder: a prepared TFDS builder.
         max_per_split: use so many faces of each split, the first; None for all.
@@ -69,17 +66,7 @@ def load(builder, max_per_split: int | None = None) -> Faces:
     occurrence = np.stack([row["action_units"]["occurrence"] for row in flat]).astype(int)
     coded = [row["action_units"].get("coded", np.ones(occurrence.shape[1])) for row in flat]
     subjects = np.array([row["subject"] for row in flat])
-    if "test" in splits:
-        index = np.arange(len(flat))
-        test = index >= len(flat) - len(rows[-1])
-        folds = [(index[~test], index[test])]
-    else:
-        people = len(np.unique(subjects))
-        if people < 3:
-            raise ValueError(
-                f"three folds by subject need 3 people; {name} has {people}: add people, or a test split"
-            )
-        folds = list(GroupKFold(3).split(occurrence, groups=subjects))
+    folds = folds_of(splits, np.repeat(splits, [len(part) for part in rows]), subjects, name)
     scores.check_folds(subjects, folds)
     examples = parts[0]
     for part in parts[1:]:
@@ -93,6 +80,33 @@ def load(builder, max_per_split: int | None = None) -> Faces:
         np.array([row["emotion"] for row in flat]),
         folds,
     )
+
+
+def folds_of(splits: list[str], split_of: np.ndarray, subjects: np.ndarray, name: str) -> list:
+    """The folds of a data set with these splits.
+
+    With a `test` split the data set's own partition is the one fold, as the paper has it for GFT. Splits
+    `part1`, `part2`, ... are published folds, DISFA's and BP4D's: each is tested once. Else there are three
+    folds by subject.
+
+    Args:
+        splits: names of the splits.
+        split_of: `(n,)`: name of the split that a face is in.
+        subjects: `(n,)`: who it is.
+        name: of the data set, for the message.
+
+    Raises:
+        ValueError: there are too few people for three folds.
+    """
+    tested = ["test"] if "test" in splits else [split for split in splits if split.startswith("part")]
+    if tested:
+        return [(np.flatnonzero(split_of != split), np.flatnonzero(split_of == split)) for split in tested]
+    people = len(np.unique(subjects))
+    if people < 3:
+        raise ValueError(
+            f"three folds by subject need 3 people; {name} has {people}: add people, or a test split"
+        )
+    return list(GroupKFold(3).split(subjects, groups=subjects))
 
 
 def _without_image(example):

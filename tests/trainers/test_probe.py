@@ -9,7 +9,7 @@ from sklearn.metrics import f1_score, log_loss
 from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 
-from trainers import data, probe
+from trainers import data, probe, scores
 
 
 def faces(n=600, people=15, seed=0):
@@ -126,6 +126,20 @@ def stored(directory, name, **subjects):
     return tfds.dataset_builders.store_as_tfds_dataset(
         name, "1.0.0", features, {k: split(v) for k, v in subjects.items()}, data_dir=directory
     )
+
+
+def test_published_parts_are_the_folds():
+    split_of = np.array(["part1", "part1", "part2", "part3", "part3", "part3"])
+    folds = probe.folds_of(["part1", "part2", "part3"], split_of, np.array(list("aabcde")), "parts")
+    assert [test.tolist() for _, test in folds] == [[0, 1], [2], [3, 4, 5]]
+    assert [train.tolist() for train, _ in folds] == [[2, 3, 4, 5], [0, 1, 3, 4, 5], [0, 1, 2]]
+
+
+def test_empty_test_split_is_refused():
+    people = np.array(["ann", "bob", "eve"])
+    folds = probe.folds_of(["train", "test"], np.array(["train"] * 3), people, "empty")
+    with pytest.raises(ValueError, match="has no test face"):
+        scores.check_folds(people, folds)
 
 
 def test_leaky_split_is_refused(tmp_path):
