@@ -14,7 +14,9 @@ class Preset:
     Expected (Tables I to III, linear protocol): average F1 of 53.0 on GFT, 53.3 on DISFA, 59.3 on BP4D.
     """
 
-    dataset: str = _field("affectnet", "TFDS name of the expression-labelled faces, as given to tfds.load")
+    dataset: str = _field(
+        "affectnet/csv_7_aligned", "TFDS name of the expression-labelled faces, as given to tfds.load"
+    )
     split: str = _field("train", "split to train on, in TFDS's notation: 'train', 'train[:5000]'")
     encoder: str = _field("resnet50", "resnet18, resnet34, resnet50 or resnet101")
     image_size: int = _field(224, "side of the encoder's input in pixels")

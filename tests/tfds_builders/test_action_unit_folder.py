@@ -323,3 +323,24 @@ def test_the_real_copy_beside_fer2013(tmp_path):
     first = next(example for example in read if example["file"] == b"Aaron_Sorkin_0001.jpg")
     assert first["action_units"]["occurrence"].tolist() == [0, 0, 1, 1, 1, 1, 0, 1, 0, 1, 0, 1]
     assert first["action_units"]["coded"].all()
+
+
+@pytest.mark.parametrize("name", ["default_aligned", "faces_aligned"])
+def test_aligned_faces_are_stored_and_those_without_a_face_counted(name, manual_dir, tmp_path, capsys):
+    write_zip(manual_dir / "faces.zip", FILES)
+
+    def aligner(image, landmarks):
+        assert landmarks is None
+        return None if image.shape == (16, 16, 3) else np.full((256, 256, 3), image.shape[0], np.uint8)
+
+    builder = build(manual_dir, tmp_path / "data", f"action_unit_folder/{name}", aligner=aligner)
+    stored = {example["file"].decode(): example["image"] for example in examples(builder)}
+    assert {file: (image.shape, image.min(), image.max()) for file, image in stored.items()} == {
+        "ann_1.jpg": ((256, 256, 3), 20, 20),
+        "ann_2.png": ((256, 256, 3), 8, 8),
+    }
+    assert "no face found" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=f"{name} stores aligned faces and needs an aligner"):
+        build(manual_dir, tmp_path / "other", f"action_unit_folder/{name}")
+    with pytest.raises(ValueError, match="no face found"):
+        build(manual_dir, tmp_path / "strict", f"action_unit_folder/{name}", aligner=aligner, strict=True)

@@ -27,7 +27,7 @@ def read():
 def test_paper_preset_is_section_iv_b(read):
     settings = dataclasses.asdict(read("--preset=paper"))
     expected = {
-        "dataset": "affectnet",
+        "dataset": "affectnet/csv_7_aligned",
         "encoder": "resnet50",
         "image_size": 224,
         "center_crop": True,

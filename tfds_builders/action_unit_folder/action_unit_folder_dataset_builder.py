@@ -5,7 +5,6 @@ Not for the licensed data sets with layouts of their own, and not for intensitie
 
 import dataclasses
 import hashlib
-import io
 import pathlib
 import re
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders import archives
+from tfds_builders import alignment, archives, configs, counts
 from tfds_builders.action_unit_folder import table
 
 INSTRUCTIONS = """\
@@ -32,7 +31,8 @@ class ActionUnitFolderConfig(tfds.core.BuilderConfig):
 
     Attributes:
       name: NAME of `tfds.load("action_unit_folder/NAME")`: the name of the folder, or of the zip without
-        `.zip`. `default` stands for the only one there is.
+        `.zip`. `default` stands for the only one there is. `NAME_aligned` and `default_aligned` store
+        aligned faces of it, so a folder's own name may not end so.
       source: The full name of the zip or folder, where `name` alone is not enough.
     """
 
@@ -61,13 +61,14 @@ def find_source(manual_dir: pathlib.Path, config: ActionUnitFolderConfig) -> Sou
       ArchiveError: if it is not there, but something that could not be read.
       ValueError: if several are meant.
     """
+    name = config.name.removesuffix(configs.SUFFIX)
     everything, unreadable = archives.search(manual_dir, ("*.zip",), lambda a: _sources_in(a, manual_dir))
     if config.source is not None:
         wanted = config.source
         found = [source for source in everything if source.name == wanted]
-    elif config.name != DEFAULT.name:
-        wanted = f"{config.name}.zip or {config.name}/"
-        found = [source for source in everything if config_name(source.name) == config_name(config.name)]
+    elif name != DEFAULT.name:
+        wanted = f"{name}.zip or {name}/"
+        found = [source for source in everything if config_name(source.name) == config_name(name)]
     else:
         wanted = "*.zip or folder"
         found = everything
@@ -113,15 +114,24 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     BUILDER_CONFIGS: ClassVar[list[ActionUnitFolderConfig]] = [DEFAULT]
 
     def __init__(
-        self, *, source: str | None = None, config: str | ActionUnitFolderConfig | None = None, **kwargs: Any
+        self,
+        *,
+        aligner: alignment.Aligner | None = None,
+        strict: bool = False,
+        source: str | None = None,
+        config: str | ActionUnitFolderConfig | None = None,
+        **kwargs: Any,
     ):
         """As `tfds.core.DatasetBuilder`; any `config` will do, and `source` is short for one.
 
         Args:
+          aligner: Cuts out faces, for the config that stores them aligned.
+          strict: Whether an image without a face is an error there.
           source: Full name of the zip or folder in the manual directory; the config is named after it.
           config: A config, or its name.
           **kwargs: Passed on.
         """
+        self._aligner, self._strict = aligner, strict
         if source is not None:
             if config is not None:
                 raise ValueError(f"got both source={source!r} and config={config!r}: pass one of them.")
@@ -134,7 +144,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return self.dataset_info_from_configs(
             features=tfds.features.FeaturesDict(
                 {
-                    "image": tfds.features.Image(shape=(None, None, 3), doc="The image's own bytes."),
+                    "image": alignment.image_feature(self.builder_config),
                     "file": tfds.features.Text(doc="As in the CSV."),
                     "subject": tfds.features.Text(doc="The person, for folds that no person straddles."),
                     "sequence": tfds.features.Text(doc="Empty where the CSV does not tell."),
@@ -185,6 +195,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
+        alignment.check(self, self._aligner)
         source = find_source(pathlib.Path(dl_manager.manual_dir), self.builder_config)
         with archives.open_archive(source.archive) as archive:
             units, examples = table.read(archive, source.table)
@@ -194,10 +205,22 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return {"train": self._generate_examples(source, examples)}
 
     def _generate_examples(self, source: Source, examples: dict[str, dict]) -> Iterator[tuple[str, dict]]:
+        table_of_counts = counts.Counts(
+            f"{self.name}/{self.builder_config.name}",
+            {"images": len(examples)},  # the CSV says how many there are
+            total=False,
+            strict=self._strict,
+        )
         with archives.open_archive(source.archive) as archive:
             for name in sorted(examples):
                 image, _ = archive.read_image(name)
-                yield examples[name]["file"], {**examples[name], "image": io.BytesIO(image)}
+                stored = alignment.stored(image, None, self._aligner)
+                if stored is None:
+                    table_of_counts.skip("no face found", name)
+                    continue
+                table_of_counts.read("images")
+                yield examples[name]["file"], {**examples[name], "image": stored}
+        table_of_counts.report()
 
 
 def _report(source: Source, units: tuple[int, ...], examples: dict[str, dict]) -> None:
