@@ -22,7 +22,7 @@ def copies(variable) -> list[np.ndarray]:
     value = variable.value
     if hasattr(value, "addressable_shards"):
         return [np.asarray(shard.data) for shard in value.addressable_shards]
-    if hasattr(value, "values"):
+    if isinstance(getattr(value, "values", None), tuple):
         return [copy.numpy() for copy in value.values]
     return [keras.ops.convert_to_numpy(value)]
 
