@@ -35,6 +35,18 @@ def test_library_under(backend):
     assert " passed" in result.stdout
 
 
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_import_leaves_the_gpus_to_the_backend(backend):
+    code = (
+        "import keras_emoco, tensorflow as tf; from tensorflow.python.eager import context;"
+        "assert not context.context()._initialized, 'TensorFlow has started';"
+        "assert not tf.config.get_visible_devices('GPU')"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "KERAS_BACKEND": backend}, check=True
+    )
+
+
 @pytest.mark.parametrize("command", [["check"], ["format", "--check"]])
 def test_code_is_clean(command):
     result = subprocess.run(

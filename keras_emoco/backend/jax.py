@@ -4,7 +4,9 @@ import jax
 import jax.numpy as jnp
 from keras import StatelessScope
 
-from keras_emoco.backend.common import CHUNK
+from keras_emoco.backend.common import CHUNK, keep_tensorflow_off_gpus
+
+keep_tensorflow_off_gpus()
 
 
 def fold_queues(absorb, state, queries, groups, queues, prototypes):

@@ -2,7 +2,9 @@
 
 import torch
 
-from keras_emoco.backend.common import CHUNK
+from keras_emoco.backend.common import CHUNK, keep_tensorflow_off_gpus
+
+keep_tensorflow_off_gpus()
 
 
 def fold_queues(absorb, state, queries, groups, queues, prototypes):

@@ -329,3 +329,20 @@ def test_nan_image_makes_the_loss_nan_at_its_step(view):
     watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda step, logs: losses.append(logs["loss"]))
     model.fit((queries, keys), labels, batch_size=BATCH, shuffle=False, verbose=0, callbacks=[watch])
     assert [bool(np.isnan(loss)) for loss in losses] == [False, False, True, True]
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras runs PyTorch without a compiler")
+def test_step_is_compiled_once_whatever_classes_a_batch_holds():
+    model = build()
+    model.compile(keras_emoco.optimizers.sgd(0.05), jit_compile=True)
+    queries, keys, labels = batches(6)
+    labels[:BATCH], labels[BATCH : 2 * BATCH] = 0, 2
+    traces, compute_loss = [], model.compute_loss
+    # Python runs the step where it is traced, and a trace is a compilation.
+    model.compute_loss = lambda *args, **kwargs: traces.append(1) or compute_loss(*args, **kwargs)
+    seen = []
+    watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda step, logs: seen.append(len(traces)))
+    model.fit((queries, keys), labels, batch_size=BATCH, shuffle=False, verbose=0, callbacks=[watch])
+    assert len(seen) == 6
+    assert seen[0] > 0
+    assert seen[-1] == seen[0]

@@ -8,8 +8,8 @@ import numpy as np
 FLAGS = ("--epochs=2", "--optimizer=sgd", "--base_learning_rate=0.1")
 
 
-def losses(workdir):
-    history = json.loads((workdir / "checkpoints/step_000000008/history.json").read_text())
+def losses(workdir, step=8):
+    history = json.loads((workdir / f"checkpoints/step_{step:09d}/history.json").read_text())
     return [epoch["loss"] for epoch in history]
 
 
@@ -39,3 +39,18 @@ def test_two_jax_processes_of_two_devices_train_as_one_device_does(pretrain, tmp
     assert "trained" not in outputs[1][0], "the first process alone reports"
     assert (tmp_path / "four" / "summary.png").exists()
     np.testing.assert_allclose(losses(tmp_path / "four"), losses(tmp_path / "one"), rtol=1e-3)
+
+
+def test_checkpoint_goes_on_under_another_backend_and_strategy(pretrain, tmp_path):
+    flags = (*FLAGS, "--epochs=3", f"--workdir={tmp_path / 'moved'}")
+    for more, backend in (
+        (("--max_steps=4", "--strategy=mirrored", "--virtual_devices=2"), "tensorflow"),
+        (("--max_steps=8",), "jax"),
+        ((), "torch"),
+    ):
+        code, output, error = pretrain(*flags, *more, KERAS_BACKEND=backend)
+        assert code == 0, error
+        assert "trained 4 steps" in output
+    code, _, error = pretrain(*FLAGS, "--epochs=3", f"--workdir={tmp_path / 'whole'}")
+    assert code == 0, error
+    np.testing.assert_allclose(losses(tmp_path / "moved", 12), losses(tmp_path / "whole", 12), rtol=1e-3)
