@@ -25,7 +25,7 @@ FILES = (
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_library_under(backend):
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *(f"tests/keras_emoco/{file}" for file in FILES)],
+        [sys.executable, "-m", "pytest", "-q", "-n0", *(f"tests/keras_emoco/{file}" for file in FILES)],
         cwd=ROOT,
         env={**os.environ, "KERAS_BACKEND": backend},
         capture_output=True,
