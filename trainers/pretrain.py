@@ -48,7 +48,7 @@ def define_flags():
     flags.DEFINE_string(
         "probe_dataset", None, "faces with action units to probe on; default --dataset if it has them"
     )
-    flags.DEFINE_integer("probe_faces", 3000, "use at most so many faces of each split for the probe")
+    flags.DEFINE_integer("probe_faces", 2000, "use at most so many faces of each split for the probe")
     flags.DEFINE_bool("mixed_precision", False, "compute the encoder in bfloat16; losses stay float32")
     flags.DEFINE_bool("jit_compile", None, "compile the step by XLA; default as Keras decides")
     flags.DEFINE_integer("max_steps", None, "stop after so many steps, to try a recipe; no probe then")
