@@ -154,7 +154,8 @@ def absorb(state, queries, prototype, keys):
 
         <u, N(k)> = (u.k - u.w) / |k - w|     and     |k - w|^2 = 2 - 2 k.w
 
-    so u.k and k.w come from one product of the chunk with the stacked [u; w].
+    The product of the chunk with w is one of its own: stacked on u, which replicas share out among them, it
+    would have XLA exchange what belongs to the whole queue.
 
     Args:
         state: maximum `(n,)`, total `(n,)` = sum of e^(logit - maximum), weighted `(n, D)` = the same sum
@@ -170,13 +171,12 @@ def absorb(state, queries, prototype, keys):
     if prototype is None:
         logits = ops.matmul(queries, ops.transpose(keys))
     else:
-        stacked = ops.concatenate([queries, prototype[None]], axis=0)
-        products = ops.matmul(stacked, ops.transpose(keys))
-        squared = 2.0 - 2.0 * products[-1]
+        squared = 2.0 - 2.0 * ops.matmul(keys, prototype)
         # A key closer to the prototype than float32 can tell has N(k) = 0.
         near = squared <= EPSILON
         inverse = ops.where(near, 0.0, ops.rsqrt(ops.where(near, 1.0, squared)))
-        logits = (products[:-1] - ops.matmul(queries, prototype[:, None])) * inverse
+        products = ops.matmul(queries, ops.transpose(keys))
+        logits = (products - ops.matmul(queries, prototype[:, None])) * inverse
     new_maximum = ops.maximum(maximum, ops.max(logits, axis=-1))
     decay = ops.exp(maximum - new_maximum)
     weights = ops.exp(logits - new_maximum[:, None])

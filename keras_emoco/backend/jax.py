@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import keras
 from keras import StatelessScope
 
 from keras_emoco.backend.common import CHUNK, keep_tensorflow_off_gpus
@@ -56,8 +57,14 @@ def moving_average(targets, sources, momentum):
 
 
 def gather_replicas(x):
-    """The batch as it is: it is the global one already."""
-    return x
+    """The batch as it is: it is the global one already. Each device gets all of it, once and here."""
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return x
+    everywhere = jax.sharding.NamedSharding(
+        distribution.device_mesh.backend_mesh, jax.sharding.PartitionSpec()
+    )
+    return jax.lax.with_sharding_constraint(x, everywhere)
 
 
 def scale_loss(loss):

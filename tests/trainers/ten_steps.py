@@ -62,7 +62,9 @@ def main(directory, name, strategy, devices):
         allow_pickle=False,
         losses=np.diff(sums, prepend=0.0),
         dictionaries=np.stack(copies(model.dictionary.queues)),
-        **{v.path: keras.ops.convert_to_numpy(v) for v in model.variables},
+        trained=sum(int(np.prod(variable.shape)) for variable in model.trainable_variables),
+        # Numbered, for the layers of the key encoder have the names of the query encoder's.
+        **{f"{i} {v.path}": keras.ops.convert_to_numpy(v) for i, v in enumerate(model.variables)},
     )
 
 
