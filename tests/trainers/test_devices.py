@@ -5,7 +5,7 @@ import socket
 
 import numpy as np
 
-FLAGS = ("--epochs=2", "--optimizer=sgd", "--base_learning_rate=0.1")
+FLAGS = ("--epochs=2", "--optimizer=sgd", "--base_learning_rate=0.01")
 
 
 def losses(workdir, step=8):

@@ -46,7 +46,7 @@ def test_run_to_the_end(pretrain, tmp_path):
 
 
 def test_killed_run_ends_as_one_never_interrupted(pretrain, tmp_path):
-    flags = ("--epochs=4", "--optimizer=sgd", "--base_learning_rate=0.1")
+    flags = ("--epochs=4", "--optimizer=sgd", "--base_learning_rate=0.01")
     code, _, error = pretrain(*flags, f"--workdir={tmp_path / 'whole'}")
     assert code == 0, error
 
