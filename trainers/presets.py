@@ -46,6 +46,7 @@ PRESETS = {
     # as many steps.
     "demo": Preset(
         dataset="synthetic_faces",
+        split="train[:16000]",
         encoder="resnet18",
         image_size=48,
         center_crop=False,
