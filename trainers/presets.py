@@ -46,12 +46,11 @@ PRESETS = {
     # as many steps.
     "demo": Preset(
         dataset="synthetic_faces",
-        split="train[:16000]",
         encoder="resnet18",
         image_size=48,
         center_crop=False,
         batch_size=64,
-        epochs=3,
+        epochs=2,
         optimizer="adamw",
         base_learning_rate=0.004,
         emotion_weight=2.0,
