@@ -42,7 +42,8 @@ def main(directory, name, strategy, devices):
     with np.load(directory / "batches.npz") as arrays:
         data = tf.data.Dataset.from_tensor_slices(
             ((arrays["queries"], arrays["keys"]), arrays["labels"])
-        ).batch(BATCH)
+        ).batch(BATCH // devices.processes)
+    data = data.shard(devices.processes, devices.process)
     with devices.scope:
         model = keras_emoco.EmoCo(
             encoder(), num_classes=3, projection_dim=16, hidden_dim=24, queue_size=10, momentum=0.9

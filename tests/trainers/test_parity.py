@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 
@@ -9,6 +10,24 @@ import numpy as np
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
+PROGRAM = pathlib.Path(__file__).with_name("ten_steps.py")
+
+
+def ranks(processes):
+    """For each process the suffix of its output's name, and the variables that Keras reads."""
+    if processes == 1:
+        return [()]
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    variables = {
+        "KERAS_DISTRIBUTION_JOB_ADDRESSES": address,
+        "KERAS_DISTRIBUTION_NUM_PROCESSES": str(processes),
+    }
+    return [
+        ("" if i == 0 else f"_{i}", {**variables, "KERAS_DISTRIBUTION_PROCESS_ID": str(i)})
+        for i in range(processes)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -22,21 +41,24 @@ def train(tmp_path_factory):
     labels = rng.choice(3, size=160, p=(0.6, 0.36, 0.04))
     np.savez(directory / "batches.npz", queries=queries, keys=keys, labels=labels)
 
-    def run(backend, strategy="none", devices=0):
-        name = f"{backend}_{strategy}_{devices}"
+    def run(backend, strategy="none", devices=0, processes=1):
+        name = f"{backend}_{strategy}_{devices}_{processes}"
         if not (directory / f"{name}.npz").exists():
-            command = [sys.executable, pathlib.Path(__file__).with_name("ten_steps.py")]
-            result = subprocess.run(
-                [*command, directory, name, strategy, str(devices)],
-                cwd=ROOT,
-                env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)},
-                capture_output=True,
-                text=True,
-                timeout=300,
-            )
-            assert result.returncode == 0, result.stderr
+            started = [start(backend, name, strategy, devices, *more) for more in ranks(processes)]
+            for process in started:
+                _, error = process.communicate(timeout=300)
+                assert process.returncode == 0, error
         with np.load(directory / f"{name}.npz") as arrays:
             return dict(arrays)
+
+    def start(backend, name, strategy, devices, suffix="", variables=None):
+        return subprocess.Popen(
+            [sys.executable, PROGRAM, directory, name + suffix, strategy, str(devices)],
+            cwd=ROOT,
+            env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT), **(variables or {})},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     run("tensorflow")  # writes the weights that all start from
     return run
@@ -64,3 +86,9 @@ def test_replicas_train_as_one_device(train, backend, strategy, devices):
     assert len(many["dictionaries"]) == devices
     for copy in many["dictionaries"][1:]:
         np.testing.assert_array_equal(copy, many["dictionaries"][0])
+
+
+def test_two_jax_processes_of_two_devices_train_as_one_device(train):
+    many = train("jax", "data_parallel", 2, processes=2)
+    assert_same(train("jax"), many, weights=1e-4)
+    np.testing.assert_array_equal(*many["dictionaries"])
