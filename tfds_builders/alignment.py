@@ -5,6 +5,7 @@ Not for aligning: builders know no face detector, and `python -m trainers.build`
 
 import io
 from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -17,6 +18,32 @@ SIZE = 256  # pixels, section III.A of the paper
 # From an RGB image (height, width, 3) uint8 and the landmarks (n, 2) that the data set gives, x and y in its
 # pixels, or None, to the crop (SIZE, SIZE, 3) uint8, or None where there is no face.
 Aligner = Callable[[np.ndarray, np.ndarray | None], np.ndarray | None]
+
+
+class AligningBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """A builder with configs that store aligned faces, and more configs than the one in `BUILDER_CONFIGS`.
+
+    Attributes:
+      ALL_CONFIGS: Those that are accepted by name.
+    """
+
+    ALL_CONFIGS: ClassVar[tuple[tfds.core.BuilderConfig, ...]] = ()
+
+    def __init__(self, *, aligner: Aligner | None = None, strict: bool = False, **kwargs: Any):
+        """As `tfds.core.DatasetBuilder`.
+
+        Args:
+          aligner: Cuts out faces, for the configs that store them aligned.
+          strict: Whether a copy that differs from a full one is an error.
+          **kwargs: Passed on.
+        """
+        self._aligner = aligner
+        self._strict = strict
+        super().__init__(**kwargs)
+
+    @classmethod
+    def get_builder_config(cls, name: str, version: Any = None) -> tfds.core.BuilderConfig:
+        return configs.choose(name, cls.ALL_CONFIGS)
 
 
 def check(builder: tfds.core.DatasetBuilder, aligner: Aligner | None) -> None:

@@ -82,7 +82,7 @@ def events(frame: Frame) -> Iterator[tuple[str, ...]]:
     yield from (("note", note) for note in frame.notes)
 
 
-class SequenceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class SequenceBuilder(alignment.AligningBuilder, skip_registration=True):
     """A builder that passes `_generate_examples` the sequences of a split and a function that reads one.
 
     It runs on Beam if the download config has Beam options (on the command line `--beam_pipeline_options`),
@@ -90,25 +90,12 @@ class SequenceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     subjects where they otherwise name frames.
     """
 
-    def __init__(self, *, aligner: alignment.Aligner | None = None, strict: bool = False, **kwargs: Any):
-        """As `tfds.core.DatasetBuilder`.
-
-        Args:
-          aligner: Cuts out faces, for the configs that store them aligned.
-          strict: Whether a copy that differs from a full one is an error.
-          **kwargs: Passed on.
-        """
-        self._aligner = aligner
-        self._strict = strict
-        self._on_beam = False
-        self._tallies: dict[str, Tally] = {}
-        super().__init__(**kwargs)
-
     def download_and_prepare(
         self, *, download_config: tfds.download.DownloadConfig | None = None, **kwargs: Any
     ) -> None:
         config = download_config or tfds.download.DownloadConfig()
         self._on_beam = bool(config.beam_options or config.beam_runner)
+        self._tallies: dict[str, Tally] = {}
         super().download_and_prepare(download_config=download_config, **kwargs)
 
     def _generate_examples(self, split: str, sequences: Sequence[Hashable], read: Reader, tally: Tally):

@@ -110,7 +110,7 @@ def find_copy(manual_dir: pathlib.Path, layout: str) -> dict[str, tuple[pathlib.
     return copy
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(alignment.AligningBuilder):
     """Reads AffectNet; the data set's README.md says how to get it and what the configs are."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -118,22 +118,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
     # `tfds build` without --config builds all that are listed; nobody has all three distributions.
     BUILDER_CONFIGS: ClassVar[list[AffectNetConfig]] = [CONFIGS[0]]
-
-    def __init__(self, *, aligner: alignment.Aligner | None = None, strict: bool = False, **kwargs: Any):
-        """As `tfds.core.DatasetBuilder`.
-
-        Args:
-          aligner: Cuts out faces, for the configs that store them aligned.
-          strict: Whether a copy that differs from a full one is an error.
-          **kwargs: Passed on.
-        """
-        self._aligner = aligner
-        self._strict = strict
-        super().__init__(**kwargs)
-
-    @classmethod
-    def get_builder_config(cls, name: str, version: Any = None) -> AffectNetConfig:
-        return configs.choose(name, CONFIGS)
+    ALL_CONFIGS: ClassVar[tuple[AffectNetConfig, ...]] = CONFIGS
 
     def _info(self) -> tfds.core.DatasetInfo:
         classes = annotation.EXPRESSIONS[: self.builder_config.classes]

@@ -32,10 +32,7 @@ class Builder(sequences.SequenceBuilder):
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "Initial release."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = layout.INSTRUCTIONS
     BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = [CONFIGS[0]]
-
-    @classmethod
-    def get_builder_config(cls, name: str, version: Any = None) -> tfds.core.BuilderConfig:
-        return configs.choose(name, CONFIGS)
+    ALL_CONFIGS: ClassVar[tuple[tfds.core.BuilderConfig, ...]] = CONFIGS
 
     def _info(self) -> tfds.core.DatasetInfo:
         units = (len(labels.ACTION_UNITS),)

@@ -31,6 +31,7 @@ class Builder(sequences.SequenceBuilder):
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "Initial release."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = layout.INSTRUCTIONS
     BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = [CONFIGS[0]]
+    ALL_CONFIGS: ClassVar[tuple[tfds.core.BuilderConfig, ...]] = CONFIGS
 
     def __init__(
         self,
@@ -55,10 +56,6 @@ class Builder(sequences.SequenceBuilder):
             raise ValueError(f"minus_one must be 'missing', 'absent' or None; got {minus_one!r}.")
         self._minus_one = minus_one
         super().__init__(aligner=aligner, strict=strict, **kwargs)
-
-    @classmethod
-    def get_builder_config(cls, name: str, version: Any = None) -> tfds.core.BuilderConfig:
-        return configs.choose(name, CONFIGS)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(

@@ -78,29 +78,14 @@ def find_copy(manual_dir: pathlib.Path) -> tuple[pathlib.Path, str]:
     return found[0]
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(alignment.AligningBuilder):
     """Reads RAF-DB; the data set's README.md says how to get it and what the configs are."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "Initial release."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
     BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = [CONFIGS[0]]
-
-    def __init__(self, *, aligner: alignment.Aligner | None = None, strict: bool = False, **kwargs: Any):
-        """As `tfds.core.DatasetBuilder`.
-
-        Args:
-          aligner: Cuts out faces, for the config that stores them aligned.
-          strict: Whether a copy that differs from a full one is an error.
-          **kwargs: Passed on.
-        """
-        self._aligner = aligner
-        self._strict = strict
-        super().__init__(**kwargs)
-
-    @classmethod
-    def get_builder_config(cls, name: str, version: Any = None) -> tfds.core.BuilderConfig:
-        return configs.choose(name, CONFIGS)
+    ALL_CONFIGS: ClassVar[tuple[tfds.core.BuilderConfig, ...]] = CONFIGS
 
     def _info(self) -> tfds.core.DatasetInfo:
         def numbers(shape: tuple[int, ...], doc: str) -> tfds.features.Tensor:
