@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders import alignment, archives, configs, counts
+from tfds_builders import action_units, alignment, archives, configs, counts
 from tfds_builders.action_unit_folder import table
 
 INSTRUCTIONS = """\
@@ -152,18 +152,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                         np.int64, doc="Of the sequence; 0 where the CSV does not tell."
                     ),
                     "emotion": tfds.features.Text(doc="As in the CSV; empty where it does not tell."),
-                    "action_units": {
-                        "occurrence": tfds.features.Tensor(
-                            shape=(None,),
-                            dtype=np.uint8,
-                            doc="In the order of info.metadata['action_units'].",
-                        ),
-                        "coded": tfds.features.Tensor(
-                            shape=(None,),
-                            dtype=np.bool_,
-                            doc="False: not coded, and occurrence says nothing.",
-                        ),
-                    },
+                    "action_units": action_units.occurrence(None),
                 }
             ),
             homepage="https://www.paulekman.com/facial-action-coding-system/",

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders import alignment, archives, configs, counts, folds, places, sequences
+from tfds_builders import action_units, alignment, archives, configs, counts, folds, places, sequences
 from tfds_builders.bp4d import full_copy, labels, layout
 
 # What task n, from 1 on, was made to call up.
@@ -46,14 +46,7 @@ class Builder(sequences.SequenceBuilder):
                     "emotion": tfds.features.Text(doc="What the task was made to call up."),
                     "occluded": tfds.features.Scalar(np.bool_, doc="The last column of the table is 1."),
                     "action_units": {
-                        "occurrence": tfds.features.Tensor(
-                            shape=units,
-                            dtype=np.uint8,
-                            doc="In the order of info.metadata['action_units'].",
-                        ),
-                        "coded": tfds.features.Tensor(
-                            shape=units, dtype=np.bool_, doc="False: not coded, and occurrence says nothing."
-                        ),
+                        **action_units.occurrence(*units),
                         "intensity": tfds.features.Tensor(shape=units, dtype=np.uint8, doc="0 to 5."),
                         "intensity_coded": tfds.features.Tensor(
                             shape=units, dtype=np.bool_, doc="False: not coded, and intensity says nothing."

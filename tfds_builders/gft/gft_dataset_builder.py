@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders import alignment, configs, counts, folds, places, sequences, videos
+from tfds_builders import action_units, alignment, configs, counts, folds, places, sequences, videos
 from tfds_builders.gft import labels, layout
 
 FRAMES = 1800  # of each subject: a minute
@@ -67,18 +67,7 @@ class Builder(sequences.SequenceBuilder):
                     "sequence": tfds.features.Text(doc="The video's; one for each subject."),
                     "frame": tfds.features.Scalar(np.int64, doc="Of the video; the first is 1."),
                     "emotion": tfds.features.Text(doc="Empty: GFT codes none."),
-                    "action_units": {
-                        "occurrence": tfds.features.Tensor(
-                            shape=(None,),
-                            dtype=np.uint8,
-                            doc="In the order of info.metadata['action_units'].",
-                        ),
-                        "coded": tfds.features.Tensor(
-                            shape=(None,),
-                            dtype=np.bool_,
-                            doc="False: not coded, and occurrence says nothing.",
-                        ),
-                    },
+                    "action_units": action_units.occurrence(None),
                 }
             ),
             homepage="https://osf.io/7wcyz",
