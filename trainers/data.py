@@ -2,8 +2,15 @@
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from absl import flags
 
 import tfds_builders  # noqa: F401  (registers the builders)
+
+
+def define_flags():
+    """Where built data and the owners' copies lie."""
+    flags.DEFINE_string("data_dir", None, "where TFDS keeps built data; default ~/tensorflow_datasets")
+    flags.DEFINE_string("manual_dir", None, "where data that cannot be downloaded lies")
 
 
 def prepare(dataset: str, data_dir: str | None = None, manual_dir: str | None = None):

@@ -37,8 +37,7 @@ def define_flags():
     )
     flags.DEFINE_integer("image_size", None, "side of the images, for an encoder that takes any")
     flags.DEFINE_bool("center_crop", False, "use the central 224/256 of each picture, not the whole")
-    flags.DEFINE_string("data_dir", None, "where TFDS keeps built data; default ~/tensorflow_datasets")
-    flags.DEFINE_string("manual_dir", None, "where data that cannot be downloaded lies")
+    data.define_flags()
     flags.DEFINE_string(
         "workdir", None, "where results go; default runs/<protocol>-<dataset>-<encoder's hash>"
     )

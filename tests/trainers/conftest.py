@@ -4,8 +4,11 @@ import csv
 import io
 import os
 import pathlib
+import signal
+import socket
 import subprocess
 import sys
+import time
 import zipfile
 
 import numpy as np
@@ -73,3 +76,39 @@ def pretrain(manual_dir, tmp_path_factory):
         return process.returncode, output, error
 
     return run
+
+
+@pytest.fixture(scope="session")
+def process_variables():
+    """`process_variables(n)`: for each of n JAX processes of this machine the variables that Keras reads."""
+
+    def choose(processes):
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            address = f"localhost:{free.getsockname()[1]}"
+        return [
+            {
+                "KERAS_DISTRIBUTION_JOB_ADDRESSES": address,
+                "KERAS_DISTRIBUTION_NUM_PROCESSES": str(processes),
+                "KERAS_DISTRIBUTION_PROCESS_ID": str(number),
+            }
+            for number in range(processes)
+        ]
+
+    return choose
+
+
+@pytest.fixture
+def kill_when():
+    """`kill_when(process, happened)` kills a running program by SIGKILL as soon as `happened()` is true."""
+
+    def kill(process, happened):
+        deadline = time.monotonic() + 300
+        while not happened():
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+
+    return kill

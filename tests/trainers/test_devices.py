@@ -1,7 +1,6 @@
 """Training on several devices and in several processes, as a user starts it."""
 
 import json
-import socket
 
 import numpy as np
 
@@ -13,24 +12,13 @@ def losses(workdir, step=8):
     return [epoch["loss"] for epoch in history]
 
 
-def test_two_jax_processes_of_two_devices_train_as_one_device_does(pretrain, tmp_path):
+def test_two_jax_processes_of_two_devices_train_as_one_device_does(pretrain, process_variables, tmp_path):
     code, _, error = pretrain(*FLAGS, f"--workdir={tmp_path / 'one'}", KERAS_BACKEND="jax")
     assert code == 0, error
 
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
     flags = (*FLAGS, f"--workdir={tmp_path / 'four'}", "--strategy=data_parallel", "--virtual_devices=2")
     processes = [
-        pretrain(
-            *flags,
-            wait=False,
-            KERAS_BACKEND="jax",
-            KERAS_DISTRIBUTION_JOB_ADDRESSES=f"localhost:{port}",
-            KERAS_DISTRIBUTION_NUM_PROCESSES="2",
-            KERAS_DISTRIBUTION_PROCESS_ID=str(number),
-        )
-        for number in (0, 1)
+        pretrain(*flags, wait=False, KERAS_BACKEND="jax", **variables) for variables in process_variables(2)
     ]
     outputs = [process.communicate(timeout=600) for process in processes]
     for process, (_, error) in zip(processes, outputs, strict=True):

@@ -4,10 +4,8 @@ import json
 import os
 import pathlib
 import re
-import signal
 import subprocess
 import sys
-import time
 
 import keras
 import numpy as np
@@ -77,20 +75,14 @@ def test_linear_to_the_end(evaluate, tmp_path):
     assert "Traceback" not in error
 
 
-def test_killed_finetuning_ends_as_one_never_interrupted(evaluate, tmp_path):
+def test_killed_finetuning_ends_as_one_never_interrupted(evaluate, kill_when, tmp_path):
     flags = ("--protocol=finetune", "--epochs=6", "--batch_size=8", "--threshold=train", "--balanced")
     code, _, error = evaluate(*flags, f"--workdir={tmp_path / 'whole'}")
     assert code == 0, error
 
     process = evaluate(*flags, f"--workdir={tmp_path / 'killed'}", wait=False)
     first = tmp_path / "killed" / "folds" / "seed0-fold1.npz"
-    deadline = time.monotonic() + 300
-    while not first.exists():
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    kill_when(process, first.exists)
     assert not (tmp_path / "killed" / "scores.json").exists(), "killed before the end"
     code, output, error = evaluate(*flags, f"--workdir={tmp_path / 'killed'}")
     assert code == 0, error

@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 
@@ -13,25 +12,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 PROGRAM = pathlib.Path(__file__).with_name("ten_steps.py")
 
 
-def ranks(processes):
-    """For each process the suffix of its output's name, and the variables that Keras reads."""
-    if processes == 1:
-        return [()]
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-    variables = {
-        "KERAS_DISTRIBUTION_JOB_ADDRESSES": address,
-        "KERAS_DISTRIBUTION_NUM_PROCESSES": str(processes),
-    }
-    return [
-        ("" if i == 0 else f"_{i}", {**variables, "KERAS_DISTRIBUTION_PROCESS_ID": str(i)})
-        for i in range(processes)
-    ]
-
-
 @pytest.fixture(scope="module")
-def train(tmp_path_factory):
+def train(tmp_path_factory, process_variables):
     """`train(backend, strategy, devices)`: what ten steps from the same weights on the same batches give."""
     directory = tmp_path_factory.mktemp("parity")
     rng = np.random.default_rng(0)
@@ -44,18 +26,23 @@ def train(tmp_path_factory):
     def run(backend, strategy="none", devices=0, processes=1):
         name = f"{backend}_{strategy}_{devices}_{processes}"
         if not (directory / f"{name}.npz").exists():
-            started = [start(backend, name, strategy, devices, *more) for more in ranks(processes)]
+            # One alone is no cluster of one: Keras would start a service for it.
+            ranks = process_variables(processes) if processes > 1 else [{}]
+            started = [
+                start(backend, name if i == 0 else f"{name}_{i}", strategy, devices, variables)
+                for i, variables in enumerate(ranks)
+            ]
             for process in started:
                 _, error = process.communicate(timeout=300)
                 assert process.returncode == 0, error
         with np.load(directory / f"{name}.npz") as arrays:
             return dict(arrays)
 
-    def start(backend, name, strategy, devices, suffix="", variables=None):
+    def start(backend, name, strategy, devices, variables):
         return subprocess.Popen(
-            [sys.executable, PROGRAM, directory, name + suffix, strategy, str(devices)],
+            [sys.executable, PROGRAM, directory, name, strategy, str(devices)],
             cwd=ROOT,
-            env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT), **(variables or {})},
+            env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT), **variables},
             stderr=subprocess.PIPE,
             text=True,
         )
