@@ -70,7 +70,8 @@ def create(name: str, *, virtual_devices: int = 0, tpu: str = "local") -> Device
         tpu: address of the TPU for `"tpu"`, as `tf.distribute.cluster_resolver.TPUClusterResolver` takes it.
 
     Raises:
-        ValueError: the backend has no such strategy, or several TensorFlow processes are to train.
+        ValueError: the backend has no such strategy, several TensorFlow processes are to train, or no TPU
+            answers.
     """
     backend = keras.backend.backend()
     if name == "none":
@@ -113,10 +114,7 @@ def _tensorflow(name, virtual_devices, tpu):
             "processes by KERAS_BACKEND=jax and --strategy=data_parallel"
         )
     if name == "tpu":
-        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=tpu)
-        tf.config.experimental_connect_to_cluster(resolver)
-        tf.tpu.experimental.initialize_tpu_system(resolver)
-        strategy = tf.distribute.TPUStrategy(resolver)
+        strategy = tf.distribute.TPUStrategy(_connect_to_tpu(tpu))
         return Devices(strategy.scope(), strategy.num_replicas_in_sync)
     if virtual_devices:
         tf.config.set_logical_device_configuration(
@@ -128,3 +126,19 @@ def _tensorflow(name, virtual_devices, tpu):
     devices = tf.config.list_logical_devices("CPU" if virtual_devices else "GPU")
     strategy = tf.distribute.MirroredStrategy([device.name for device in devices] or None)
     return Devices(strategy.scope(), strategy.num_replicas_in_sync)
+
+
+def _connect_to_tpu(address):
+    import tensorflow as tf
+
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=address)
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    # The resolver asks the cloud's own services, whose failures share no base class.
+    except Exception as error:
+        raise ValueError(
+            f"no TPU answers at --tpu={address} ({str(error).splitlines()[0]}): run on the TPU's own machine "
+            "with --tpu=local, or give its name or grpc:// address"
+        ) from error
+    return resolver

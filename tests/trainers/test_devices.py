@@ -43,3 +43,10 @@ def test_checkpoint_goes_on_under_another_backend_and_strategy(pretrain, tmp_pat
     code, _, error = pretrain(*FLAGS, "--epochs=3", f"--workdir={tmp_path / 'whole'}")
     assert code == 0, error
     np.testing.assert_allclose(losses(tmp_path / "moved", 12), losses(tmp_path / "whole", 12), rtol=2e-2)
+
+
+def test_tpu_that_does_not_answer(pretrain, tmp_path):
+    code, _, error = pretrain("--strategy=tpu", f"--workdir={tmp_path}")
+    assert code != 0
+    assert "error: no TPU answers at --tpu=local (" in error
+    assert "Traceback" not in error
