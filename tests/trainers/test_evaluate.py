@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import keras_emoco
+from trainers import results
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -32,12 +33,17 @@ def evaluate(encoder, manual_dir, tmp_path_factory):
     """`evaluate(*flags, wait=True)` runs `python -m trainers.evaluate` on 36 made-up faces."""
     base = tmp_path_factory.getbasetemp()
 
-    def run(*flags, wait=True):
+    def run(*flags, wait=True, **environment):
         command = [sys.executable, "-m", "trainers.evaluate", f"--encoder={encoder}"]
         command += [f"--manual_dir={manual_dir}", f"--data_dir={base / 'tensorflow_datasets'}"]
         command += ["--dataset=action_unit_folder/units", f"--cache_dir={base / 'features'}", *flags]
         process = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
+            command,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
         )
         if not wait:
             return process
@@ -73,6 +79,17 @@ def test_linear_to_the_end(evaluate, tmp_path):
     assert code != 0
     assert "holds results of other settings (threshold 0.5 -> train)" in error
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_other_backends_predict_the_same(evaluate, backend, tmp_path):
+    for name, own_cache in (("tensorflow", ()), (backend, (f"--cache_dir={tmp_path / 'features'}",))):
+        code, output, error = evaluate(f"--workdir={tmp_path / name}", *own_cache, KERAS_BACKEND=name)
+        assert code == 0, error
+        assert f"linear protocol on {name}" in output
+    one, two = (results.load(tmp_path / name / "predictions.npz") for name in ("tensorflow", backend))
+    for mine, other in zip(one.probabilities, two.probabilities, strict=True):
+        np.testing.assert_allclose(mine, other, atol=1e-3)
 
 
 def test_killed_finetuning_ends_as_one_never_interrupted(evaluate, kill_when, tmp_path):
