@@ -51,3 +51,11 @@ def emotion_names(builder) -> list[str]:
             f"features are {', '.join(features)}"
         )
     return list(feature.names)
+
+
+def emotions(builder, labels: list) -> list[str]:
+    """The names of emotion labels, class numbers or text as the data set has them; empty where unlabelled."""
+    feature = builder.info.features["emotion"]
+    if not isinstance(feature, tfds.features.ClassLabel):
+        return [label.decode() for label in labels]
+    return [feature.names[label] if label >= 0 else "" for label in labels]

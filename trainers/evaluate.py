@@ -36,7 +36,11 @@ def define_flags():
         "base_learning_rate", recipe.base_learning_rate, "finetune: at a batch of 256; cosine to zero"
     )
     flags.DEFINE_integer("image_size", None, "side of the images, for an encoder that takes any")
-    flags.DEFINE_bool("center_crop", False, "use the central 224/256 of each picture, not the whole")
+    flags.DEFINE_bool(
+        "center_crop",
+        None,
+        "use the central 224/256 of each picture, not the whole; default as the encoder's run has it",
+    )
     data.define_flags()
     flags.DEFINE_string(
         "workdir", None, "where results go; default runs/<protocol>-<dataset>-<encoder's hash>"
@@ -54,6 +58,8 @@ def main(_):
         units, seeds = read_integers("action_units"), read_integers("seeds")
         check_flags()
         encoder, image_size = features.load_encoder(pathlib.Path(FLAGS.encoder), FLAGS.image_size)
+        if FLAGS.center_crop is None:
+            FLAGS.center_crop = features.center_crop(pathlib.Path(FLAGS.encoder))
         digest = features.digest(pathlib.Path(FLAGS.encoder))
         builder = data.prepare(FLAGS.dataset, FLAGS.data_dir, FLAGS.manual_dir)
         faces = probe.load(builder, FLAGS.max_faces)

@@ -54,6 +54,12 @@ def load_encoder(path: pathlib.Path, image_size: int | None = None) -> tuple[ker
     return encoder, shape[1] or image_size
 
 
+def center_crop(path: pathlib.Path) -> bool:
+    """Whether the run that wrote an encoder evaluates on the central 224/256; False where there is no run."""
+    config = path.with_name("config.json")
+    return config.exists() and bool(json.loads(config.read_text())["settings"].get("center_crop"))
+
+
 def digest(path: pathlib.Path) -> str:
     """SHA-256 of a file, the first 16 hexadecimal digits."""
     with path.open("rb") as file:

@@ -15,9 +15,7 @@ from sklearn.metrics import precision_recall_curve
 MAX_POINTS = 1500
 
 
-def summary(
-    path: pathlib.Path, history: list[dict], faces, scores: dict, features, emotion_names, title: str
-):
+def summary(path: pathlib.Path, history: list[dict], faces, scores: dict, features, title: str):
     """Write one PNG of a run.
 
     Args:
@@ -26,7 +24,6 @@ def summary(
         faces: `trainers.probe.Faces`, or None where no action units were probed.
         scores: name of the encoder -> `(A,)` F1 in percent.
         features: `(n, F)` of the trained encoder on `faces`.
-        emotion_names: names of integer emotion labels.
         title: of the whole picture.
     """
     rows = 1 if faces is None else 2
@@ -35,7 +32,7 @@ def summary(
     _curves(axes[0, 1], history, "accuracy", "accuracy")
     if faces is not None:
         _bars(axes[1, 0], faces.action_units, scores)
-        _embedding(figure, axes[1, 1], faces, features, emotion_names)
+        _embedding(axes[1, 1], faces, features)
     figure.suptitle(title)
     _save(figure, path)
 
@@ -60,30 +57,92 @@ def _bars(axes, action_units, scores):
     axes.legend(loc="upper right")
 
 
-def _embedding(figure, axes, faces, features, emotion_names):
-    """t-SNE of held-out faces twice: coloured by emotion, and by the unit most evenly present."""
-    test = faces.folds[0][1]
-    test = np.random.default_rng(0).permutation(test)[:MAX_POINTS]
-    points = TSNE(init="pca", perplexity=min(30, (len(test) - 1) / 3), random_state=0).fit_transform(
-        features[test]
-    )
+def _embedding(axes, faces, features):
+    """Held-out faces in the plane twice: coloured by emotion, and by the unit most evenly present."""
+    test = _drawn(faces)
+    points = _plane(features[test])
     axes.set_axis_off()
     left, right = (axes.inset_axes([x, 0.0, 0.48, 0.92]) for x in (0.0, 0.52))
-    emotions = faces.emotions[test]
-    for label in np.unique(emotions):
-        name = label.decode() if isinstance(label, bytes) else emotion_names[int(label)]
-        chosen = emotions == label
-        left.scatter(*points[chosen].T, s=4, label=name or "unlabelled")
-    left.legend(markerscale=3, fontsize=7)
-    left.set_title("held-out faces by emotion", fontsize=9)
+    _by_emotion(left, points, faces.emotions[test])
     unit = int(np.argmin(np.abs(faces.occurrence[test].mean(axis=0) - 0.5)))
-    present = faces.occurrence[test, unit] == 1
-    right.scatter(*points[~present].T, s=4, color="0.75", label="absent")
-    right.scatter(*points[present].T, s=4, color="crimson", label="present")
-    right.legend(markerscale=3, fontsize=7)
+    _by_unit(right, points, faces.occurrence[test, unit])
     right.set_title(f"the same faces by AU{faces.action_units[unit]}", fontsize=9)
-    for panel in (left, right):
-        panel.set(xticks=[], yticks=[])
+
+
+def _drawn(faces):
+    """Rows of the first fold's test faces, at most MAX_POINTS of them."""
+    return np.random.default_rng(0).permutation(faces.folds[0][1])[:MAX_POINTS]
+
+
+def _plane(features):
+    """`(n, 2)`: t-SNE."""
+    tsne = TSNE(init="pca", perplexity=min(30, (len(features) - 1) / 3), random_state=0)
+    return tsne.fit_transform(features)
+
+
+def _by_emotion(axes, points, emotions):
+    for name in np.unique(emotions):
+        chosen = emotions == name
+        axes.scatter(*points[chosen].T, s=4, label=name or "unlabelled")
+    axes.legend(markerscale=3, fontsize=7)
+    axes.set(xticks=[], yticks=[])
+    axes.set_title("held-out faces by emotion", fontsize=9)
+
+
+def _by_unit(axes, points, occurrence):
+    present = occurrence == 1
+    axes.scatter(*points[~present].T, s=4, color="0.75", label="absent")
+    axes.scatter(*points[present].T, s=4, color="crimson", label="present")
+    axes.legend(markerscale=3, fontsize=7)
+    axes.set(xticks=[], yticks=[])
+
+
+def visualization(path: pathlib.Path, features: dict[str, np.ndarray], faces):
+    """Write Fig. 5 of the paper: for each model held-out faces by emotion, and those of one by one AU.
+
+    The emotion and the unit of the right half are those that split most faces most evenly.
+
+    Args:
+        path: where to.
+        features: name of the model -> `(n, F)` of all faces.
+        faces: `trainers.probe.Faces`.
+    """
+    test = _drawn(faces)
+    occurrence, emotions = faces.occurrence[test], faces.emotions[test]
+    names = [name for name in np.unique(emotions) if name] or [""]
+    rarer = [
+        np.minimum(occurrence[emotions == name].sum(axis=0), (1 - occurrence[emotions == name]).sum(axis=0))
+        for name in names
+    ]
+    emotion, unit = np.unravel_index(np.argmax(rarer), np.shape(rarer))
+    inside = emotions == names[emotion]
+    figure, axes = plt.subplots(
+        len(features), 2, figsize=(10, 4.6 * len(features)), squeeze=False, layout="constrained"
+    )
+    for (left, right), (model, x) in zip(axes, features.items(), strict=True):
+        _by_emotion(left, _plane(x[test]), emotions)
+        _by_unit(right, _plane(x[test[inside]]), occurrence[inside, unit])
+        left.set_ylabel(model)
+        right.set_title(f"{names[emotion] or 'all faces'} alone, by AU{faces.action_units[unit]}", fontsize=9)
+    _save(figure, path)
+
+
+def lambda_sweep(path: pathlib.Path, curves: dict[str, list[tuple]]):
+    """Write Fig. 4 of the paper: F1 over lambda.
+
+    Args:
+        path: where to.
+        curves: name -> list of (lambda, average F1 in percent, deviation over seeds or None).
+    """
+    figure, axes = plt.subplots(figsize=(7, 4.6), layout="constrained")
+    for name, points in curves.items():
+        values, f1, deviation = zip(*points, strict=True)
+        axes.errorbar(values, f1, [d or 0.0 for d in deviation], marker="o", capsize=2, label=name)
+    axes.set_xscale("log")
+    axes.set(xlabel="lambda, weight of the emotion loss", ylabel="average F1 in %")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    _save(figure, path)
 
 
 def evaluation(path: pathlib.Path, predictions, table: list[tuple], title: str):

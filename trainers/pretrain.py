@@ -47,10 +47,16 @@ def define_flags():
     flags.DEFINE_string(
         "probe_dataset", None, "faces with action units to probe on; default --dataset if it has them"
     )
-    flags.DEFINE_integer("probe_faces", 2000, "use at most so many faces of each split for the probe")
+    flags.DEFINE_integer(
+        "probe_faces", 2000, "use at most so many faces of each split for the probe; 0: no probe"
+    )
     flags.DEFINE_bool("mixed_precision", False, "compute the encoder in bfloat16; losses stay float32")
     flags.DEFINE_bool("jit_compile", None, "compile the step by XLA; default as Keras decides")
-    flags.DEFINE_integer("max_steps", None, "stop after so many steps, to try a recipe; no probe then")
+    flags.DEFINE_integer(
+        "max_steps",
+        None,
+        "stop after so many steps, to try a recipe; no probe then; 0 keeps the untrained encoder",
+    )
 
 
 def main(_):
@@ -71,14 +77,14 @@ def main(_):
             if devices.process == 0:
                 open_workdir(directory, settings)
             builder = data.prepare(settings.dataset, FLAGS.data_dir, FLAGS.manual_dir)
-            emotions = data.emotion_names(builder)
+            num_classes = len(data.emotion_names(builder))
             probed = probe_builder(builder)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
-    history, untrained_weights = train(settings, devices, builder, len(emotions), directory)
+    history, untrained_weights = train(settings, devices, builder, num_classes, directory)
     devices.part()
     if FLAGS.max_steps is None and devices.process == 0:
-        report(settings, directory, history, untrained_weights, probed, emotions)
+        report(settings, directory, history, untrained_weights, probed)
 
 
 def read_settings() -> presets.Preset:
@@ -131,6 +137,8 @@ def open_workdir(directory: pathlib.Path, settings):
 
 def probe_builder(builder):
     """The builder of the faces to probe on, prepared before hours are spent; None if there is none."""
+    if FLAGS.probe_faces == 0:
+        return None
     if FLAGS.probe_dataset:
         probed = data.prepare(FLAGS.probe_dataset, FLAGS.data_dir, FLAGS.manual_dir)
         if "action_units" not in probed.info.features:
@@ -166,7 +174,7 @@ def train(settings, devices, builder, num_classes, directory):
     if steps_per_epoch == 0:
         sys.exit(f"error: --batch_size={settings.batch_size} exceeds the {int(faces.cardinality())} faces")
     recipe_steps = steps_per_epoch * settings.epochs
-    steps = min(FLAGS.max_steps or recipe_steps, recipe_steps)
+    steps = recipe_steps if FLAGS.max_steps is None else min(FLAGS.max_steps, recipe_steps)
     first = devices.process == 0
     saver = checkpoints.Checkpoints(directory / "checkpoints", writes=first)
     with devices.scope:
@@ -254,12 +262,13 @@ def announce(settings, model, directory, first_step, steps):
         print(f"  going on after step {first_step}")
 
 
-def report(settings, directory, history, untrained_weights, probed, emotion_names):
+def report(settings, directory, history, untrained_weights, probed):
     """Probe both encoders for action units; print and write the F1 table, and the picture."""
     faces = scores = x = None
     title = f"EmoCo, preset {FLAGS.preset}: {settings.encoder} at {settings.image_size}, {settings.dataset}"
     if probed is None:
-        print(f"{settings.dataset} has no action units: name a set that has by --probe_dataset to probe")
+        why = "--probe_faces=0" if FLAGS.probe_faces == 0 else f"{settings.dataset} has no action units"
+        print(f"no probe: {why}; trainers.evaluate can, on any set that has them")
     else:
         faces = probe.load(probed, FLAGS.probe_faces)
         print(f"linear probe on {len(faces.occurrence)} faces of {probed.info.full_name}")
@@ -275,7 +284,7 @@ def report(settings, directory, history, untrained_weights, probed, emotion_name
         text = probe.table(faces, scores)
         print(f"F1 in % of a linear classifier on frozen features\n{text}")
         workdir.write_text(directory / "f1.txt", text + "\n")
-    figures.summary(directory / "summary.png", history, faces, scores, x, emotion_names, title)
+    figures.summary(directory / "summary.png", history, faces, scores, x, title)
     print(f"wrote encoder.keras and summary.png in {directory}; curves: tensorboard --logdir {directory}")
 
 

@@ -31,7 +31,7 @@ class Faces:
         occurrence: `(n, A)` of 0 and 1.
         coded: `(n, A)` bool: which of them the coders judged.
         subjects: `(n,)`: who it is.
-        emotions: `(n,)` bytes or integers.
+        emotions: `(n,)`: names; empty where the data does not tell.
         folds: list of (training rows, test rows).
     """
 
@@ -77,7 +77,7 @@ def load(builder, max_per_split: int | None = None) -> Faces:
         occurrence,
         np.stack(coded).astype(bool),
         subjects,
-        np.array([row["emotion"] for row in flat]),
+        np.array(data.emotions(builder, [row["emotion"] for row in flat])),
         folds,
     )
 

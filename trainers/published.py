@@ -62,3 +62,10 @@ def find(dataset: str, finetuned: bool) -> list[Row]:
     """
     name = dataset.split("/")[0]
     return [row for row in load() if (row.dataset, row.finetuned) == (name, finetuned) and row.f1]
+
+
+def ablation(dataset: str, finetuned: bool, parts: dict[str, bool] | None) -> float | None:
+    """The average F1 in Table IV on a data set with some parts of EmoCo; None where the paper has none."""
+    name = dataset.split("/")[0]
+    rows = [r for r in load() if (r.table, r.dataset, r.finetuned, r.parts) == ("IV", name, finetuned, parts)]
+    return rows[0].average if rows else None

@@ -161,6 +161,16 @@ def check_comparable(other: Predictions, action_units, labels, coded, subjects, 
         )
 
 
+def pool(runs: list[Predictions]) -> Predictions:
+    """Several runs on the same faces and folds, which differ in seed, as one: each run's folds in turn."""
+    return dataclasses.replace(
+        runs[0],
+        folds=[fold for run in runs for fold in run.folds],
+        probabilities=[p for run in runs for p in run.probabilities],
+        thresholds=np.concatenate([run.thresholds for run in runs]),
+    )
+
+
 def compare(one: Predictions, two: Predictions) -> dict[str, float]:
     """Paired bootstrap of two evaluations, `one - two` in percent; see `scores.compare`.
 

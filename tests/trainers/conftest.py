@@ -4,7 +4,6 @@ import csv
 import io
 import os
 import pathlib
-import signal
 import socket
 import subprocess
 import sys
@@ -102,13 +101,13 @@ def process_variables():
 def kill_when():
     """`kill_when(process, happened)` kills a running program by SIGKILL as soon as `happened()` is true."""
 
-    def kill(process, happened):
+    def run(process, happened, kill=None):
         deadline = time.monotonic() + 300
         while not happened():
             assert process.poll() is None, process.stderr.read()
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
+        (kill or process.kill)()
         process.communicate()
 
-    return kill
+    return run
