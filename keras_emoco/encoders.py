@@ -27,7 +27,8 @@ def build(backbone: str | keras.Model, image_size: int | None = None) -> keras.M
             against the model's input where given.
 
     Returns:
-        A `keras.Model` from `(batch, image_size, image_size, 3)` to `(batch, features)`.
+        A `keras.Model` from `(batch, image_size, image_size, 3)` to float32 `(batch, features)`; a vector
+        that the backbone itself ends in keeps its type.
 
     Raises:
         ValueError: unknown name, image too small, or a model whose input or output has another shape.
@@ -82,5 +83,6 @@ def _pooled(backbone, name=None):
             "height, width, channels) or a vector (batch, features)"
         )
     # Layer by layer, not the backbone as one layer: the saved encoder then loads without its library.
-    features = keras.layers.GlobalAveragePooling2D(name="features")(output)
+    # In float32 whatever the policy: features leave the network here, and NumPy files hold no bfloat16.
+    features = keras.layers.GlobalAveragePooling2D(dtype="float32", name="features")(output)
     return keras.Model(backbone.inputs[0], features, name=name or f"{backbone.name}_encoder")

@@ -114,12 +114,13 @@ def _without_image(example):
 
 
 def features(encoder: keras.Model, examples, image_size: int, center_crop: bool) -> np.ndarray:
-    """`(n, F)` features of the fixed view of each example, in order."""
+    """`(n, F)` float32 features of the fixed view of each example, in order."""
     batches = augment.images(examples, image_size, 128, crop=center_crop)
     progress = keras.utils.Progbar(int(examples.cardinality()), unit_name="face")
     found = []
     for views, _ in batches:
-        found.append(np.asarray(encoder.predict_on_batch(views.numpy())))
+        # An encoder in bfloat16 gives a type that NumPy's files do not know.
+        found.append(np.asarray(encoder.predict_on_batch(views.numpy()), np.float32))
         progress.add(len(views))
     return np.concatenate(found)
 

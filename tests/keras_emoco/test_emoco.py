@@ -255,8 +255,10 @@ def test_mixed_precision_keeps_losses_norms_and_dictionary_in_float32(policy):
         outputs = model(data[0][:4])
     finally:
         keras.mixed_precision.set_global_policy("float32")
-    assert keras.backend.standardize_dtype(outputs["features"].dtype) == policy.removeprefix("mixed_")
-    assert keras.backend.standardize_dtype(outputs["embedding"].dtype) == "float32"
+    convolution = model.encoder.layers[1]
+    assert convolution.compute_dtype == policy.removeprefix("mixed_")
+    for name in ("features", "embedding", "emotion_logits"):
+        assert keras.backend.standardize_dtype(outputs[name].dtype) == "float32", name
     assert model.dictionary.queues.dtype == "float32"
     norms = np.linalg.norm(keras.ops.convert_to_numpy(model.dictionary.queues), axis=-1)
     np.testing.assert_allclose(norms, 1.0, rtol=1e-5)

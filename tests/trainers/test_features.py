@@ -41,6 +41,16 @@ def test_features_are_computed_once(units, tmp_path, capfd):
     assert len(list(tmp_path.iterdir())) == 4
 
 
+def test_features_of_a_bfloat16_encoder_are_read_back(units, tmp_path):
+    images = keras.Input((32, 32, 3))
+    x = keras.layers.Conv2D(4, 32, dtype="mixed_bfloat16")(images)
+    model = keras.Model(images, keras.layers.Flatten(dtype="mixed_bfloat16")(x))
+    computed = features.cached(tmp_path, "abc", model, *units, 32, False)
+    again = features.cached(tmp_path, "abc", None, *units, 32, False)
+    assert again.dtype == np.float32
+    np.testing.assert_array_equal(again, computed)
+
+
 def test_encoder_of_a_file(tmp_path):
     encoder().save(tmp_path / "encoder.keras")
     loaded, size = features.load_encoder(tmp_path / "encoder.keras")
