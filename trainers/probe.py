@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from keras_emoco import augment
+from tfds_builders import folds
 from trainers import data, scores
 
 # Inverse strengths of the L2 penalty, scikit-learn's C.
@@ -67,8 +68,8 @@ def load(builder, max_per_split: int | None = None) -> Faces:
     occurrence = np.stack([row["action_units"]["occurrence"] for row in flat]).astype(int)
     coded = [row["action_units"].get("coded", np.ones(occurrence.shape[1])) for row in flat]
     subjects = np.array([row["subject"] for row in flat])
-    folds = folds_of(splits, np.repeat(splits, [len(part) for part in rows]), subjects, name)
-    scores.check_folds(subjects, folds)
+    train_and_test = folds_of(splits, np.repeat(splits, [len(part) for part in rows]), subjects, name)
+    scores.check_folds(subjects, train_and_test)
     examples = parts[0]
     for part in parts[1:]:
         examples = examples.concatenate(part)
@@ -79,7 +80,7 @@ def load(builder, max_per_split: int | None = None) -> Faces:
         np.stack(coded).astype(bool),
         subjects,
         np.array(data.emotions(builder, [row["emotion"] for row in flat])),
-        folds,
+        train_and_test,
     )
 
 
@@ -102,12 +103,10 @@ def folds_of(splits: list[str], split_of: np.ndarray, subjects: np.ndarray, name
     tested = ["test"] if "test" in splits else [split for split in splits if split.startswith("part")]
     if tested:
         return [(np.flatnonzero(split_of != split), np.flatnonzero(split_of == split)) for split in tested]
-    people = len(np.unique(subjects))
-    if people < 3:
-        raise ValueError(
-            f"three folds by subject need 3 people; {name} has {people}: add people, or a test split"
-        )
-    return list(GroupKFold(3).split(subjects, groups=subjects))
+    try:
+        return folds.by_subject(subjects, 3)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def _without_image(example):

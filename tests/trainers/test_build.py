@@ -4,6 +4,7 @@ import io
 import pathlib
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -130,3 +131,41 @@ def test_the_command_line(manual_dir, tmp_path):
     )
     assert failed.returncode == 1
     assert "error: no train part of AffectNet (json)" in failed.stderr
+
+
+def test_killed_build_leaves_nothing_that_loads_and_the_next_is_whole(kill_when, tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "manual").mkdir()
+    with zipfile.ZipFile(tmp_path / "manual" / "fer2013.zip", "w") as archive:
+        for split, number in (("train", 3000), ("test", 100)):
+            for i in range(number):
+                picture = io.BytesIO()
+                Image.fromarray(rng.integers(0, 255, (48, 48), np.uint8)).save(picture, "JPEG")
+                archive.writestr(f"{split}/{('angry', 'happy')[i % 2]}/{i}.jpg", picture.getvalue())
+
+    def start(data_dir):
+        command = [sys.executable, "-m", "trainers.build", "--dataset=fer2013", "--noalign"]
+        command += [f"--manual_dir={tmp_path / 'manual'}", f"--data_dir={tmp_path / data_dir}"]
+        return subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+
+    def read(data_dir):
+        splits = tfds.load("fer2013", data_dir=tmp_path / data_dir, download=False)
+        return {
+            name: [(example["file"], example["image"].tobytes()) for example in tfds.as_numpy(split)]
+            for name, split in splits.items()
+        }
+
+    def half_built():
+        return any(path.is_file() for path in tmp_path.glob("killed/fer2013/**/*incomplete*/**/*"))
+
+    kill_when(start("killed"), half_built)
+    with pytest.raises((AssertionError, FileNotFoundError, ValueError)):
+        read("killed")
+    for data_dir in ("killed", "whole"):
+        process = start(data_dir)
+        assert process.communicate(timeout=300)[1] is not None
+        assert process.returncode == 0
+    assert {name: len(examples) for name, examples in read("killed").items()} == {"train": 3000, "test": 100}
+    assert read("killed") == read("whole")
