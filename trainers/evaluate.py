@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from absl import app, flags, logging
 
-from trainers import data, features, figures, finetune, probe, results, scores, workdir
+from trainers import data, features, figures, finetune, neighbours, probe, results, scores, workdir
 
 FLAGS = flags.FLAGS
 FINETUNE_ONLY = ("seeds", "epochs", "batch_size", "base_learning_rate")
@@ -46,6 +46,11 @@ def define_flags():
         "workdir", None, "where results go; default runs/<protocol>-<dataset>-<encoder's hash>"
     )
     flags.DEFINE_string("cache_dir", "runs/features", "where features of the linear protocol are kept")
+    flags.DEFINE_bool(
+        "show_faces",
+        False,
+        "linear: draw faces of the data beside their nearest, neighbours.png; mind the data's licence",
+    )
     flags.DEFINE_string("compare_to", None, "workdir of another evaluation, for a paired bootstrap")
 
 
@@ -85,6 +90,8 @@ def main(_):
         cache = pathlib.Path(FLAGS.cache_dir)
         x = features.cached(cache, digest, encoder, builder, faces, image_size, FLAGS.center_crop)
         runs = linear_runs(faces, x)
+        if FLAGS.show_faces:
+            draw_neighbours(directory / "neighbours.png", faces, x)
     else:
         runs = finetune_runs(faces, image_size, seeds)
     report(directory, predict_folds(faces, runs, threshold, directory), builder, other)
@@ -94,11 +101,13 @@ def check_flags():
     """Refuse flags without use and values out of range.
 
     Raises:
-        ValueError: a flag of finetuning with the linear protocol, or a number that is not positive.
+        ValueError: a flag of the other protocol, or a number that is not positive.
     """
     for name in FINETUNE_ONLY:
         if FLAGS.protocol == "linear" and FLAGS[name].present:
             raise ValueError(f"--{name} is for --protocol=finetune: leave it out, or finetune")
+    if FLAGS.protocol == "finetune" and FLAGS.show_faces:
+        raise ValueError("--show_faces is for --protocol=linear: leave it out, or evaluate frozen features")
     for name in ("epochs", "batch_size", "base_learning_rate", "max_faces", "image_size"):
         if FLAGS[name].value is not None and not FLAGS[name].value > 0:
             raise ValueError(f"--{name} must be positive; got {FLAGS[name].value}")
@@ -168,6 +177,19 @@ def linear_runs(faces, x) -> list:
         return lambda rows: probe.predict(classifiers, x[rows])
 
     return [(f"fold{k}", train, test, fit) for k, (train, test) in enumerate(faces.folds, start=1)]
+
+
+def draw_neighbours(path, faces, x):
+    """Write the sheet of faces and their nearest."""
+    rows = neighbours.nearest(faces, x)
+    shown = neighbours.pictures(faces, np.concatenate(rows))
+    figures.neighbours(
+        path,
+        [
+            (faces.emotions[row[0]], [(shown[face], neighbours.caption(faces, face)) for face in row])
+            for row in rows
+        ],
+    )
 
 
 def finetune_runs(faces, image_size, seeds) -> list:

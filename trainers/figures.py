@@ -127,6 +127,28 @@ def visualization(path: pathlib.Path, features: dict[str, np.ndarray], faces):
     _save(figure, path)
 
 
+def neighbours(path: pathlib.Path, rows: list[tuple]):
+    """Write a sheet of faces, each row one face and those that its features are nearest to.
+
+    Args:
+        path: where to.
+        rows: (emotion, list of (picture, caption)), the face itself first.
+    """
+    columns = max(len(faces) for _, faces in rows)
+    figure, axes = plt.subplots(
+        len(rows), columns, figsize=(1.5 * columns, 1.8 * len(rows)), squeeze=False, layout="constrained"
+    )
+    for panel in axes.flat:
+        panel.set_axis_off()
+    for line, (emotion, faces) in zip(axes, rows, strict=True):
+        for panel, (picture, caption) in zip(line, faces, strict=False):
+            panel.imshow(picture, cmap="gray", vmin=0, vmax=255)
+            panel.set_title(f"AU {caption}", fontsize=7)
+        line[0].set_title(f"{emotion or 'a face'}: AU {faces[0][1]}", fontsize=7, fontweight="bold")
+    figure.suptitle("Held-out faces (left) and the nearest of other people in the same emotion", fontsize=9)
+    _save(figure, path)
+
+
 def lambda_sweep(path: pathlib.Path, curves: dict[str, list[tuple]]):
     """Write Fig. 4 of the paper: F1 over lambda.
 

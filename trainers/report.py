@@ -110,7 +110,13 @@ def evaluation(directory: pathlib.Path) -> Section:
             Table("F1 of each fold in %", ["", *columns], folds),
             *_configuration(directory),
         ],
-        _pictures(directory, {"scores.png": "F1 with 95% intervals, and precision over recall"}),
+        _pictures(
+            directory,
+            {
+                "scores.png": "F1 with 95% intervals, and precision over recall",
+                "neighbours.png": "Held-out faces and their nearest of other people in the same emotion",
+            },
+        ),
     )
 
 

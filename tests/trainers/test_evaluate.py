@@ -55,8 +55,9 @@ def evaluate(encoder, manual_dir, tmp_path_factory):
 
 def test_linear_to_the_end(evaluate, tmp_path):
     workdir = tmp_path / "linear"
-    code, output, error = evaluate(f"--workdir={workdir}")
+    code, output, error = evaluate(f"--workdir={workdir}", "--show_faces")
     assert code == 0, error
+    assert (workdir / "neighbours.png").exists()
     text = (workdir / "f1.txt").read_text()
     assert text in output
     assert re.search(r"Methods/AU +1 +12 +Avg\.\nthis encoder", text)

@@ -149,5 +149,7 @@ def test_leaky_split_is_refused(tmp_path):
 
 
 def test_too_few_people(tmp_path):
-    with pytest.raises(ValueError, match=r"few/1\.0\.0: 3 folds by subject need 3 people or more, and there are 2"):
+    with pytest.raises(
+        ValueError, match=r"few/1\.0\.0: 3 folds by subject need 3 people or more, and there are 2"
+    ):
         probe.load(stored(tmp_path, "few", train=["ann", "bob", "bob", "ann"]))
