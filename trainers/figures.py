@@ -144,7 +144,7 @@ def neighbours(path: pathlib.Path, rows: list[tuple]):
         for panel, (picture, caption) in zip(line, faces, strict=False):
             panel.imshow(picture, cmap="gray", vmin=0, vmax=255)
             panel.set_title(f"AU {caption}", fontsize=7)
-        line[0].set_title(f"{emotion or 'a face'}: AU {faces[0][1]}", fontsize=7, fontweight="bold")
+        line[0].set_title(f"{emotion}\nAU {faces[0][1]}", fontsize=7, fontweight="bold")
     figure.suptitle("Held-out faces (left) and the nearest of other people in the same emotion", fontsize=9)
     _save(figure, path)
 
