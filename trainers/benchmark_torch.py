@@ -44,7 +44,7 @@ def _head(negatives, batch, classes, size, dim, temperature=0.2):
         w = functional.normalize(arrays["prototypes"], dim=-1)
         q, k = (functional.normalize(x - w[labels], dim=-1) for x in (queries, keys))
         positives = (q * k).sum(-1, keepdim=True)
-        logits = torch.cat([positives, negatives(q, labels, queues.clone(), w)], dim=1) / temperature
+        logits = torch.cat([positives, negatives(q, labels, queues, w)], dim=1) / temperature
         loss = functional.cross_entropy(logits, torch.zeros(batch, dtype=torch.long))
         queries.grad = None
         loss.backward()
@@ -68,7 +68,7 @@ def _plain_negatives(queries, labels, queues, prototypes):
 
 def _einsum_negatives(queries, labels, queues, prototypes):
     masked = functional.one_hot(labels, len(queues)).float()[:, :, None] * queries[:, None]
-    keys = functional.normalize(queues - prototypes[:, :, None], dim=1)
+    keys = functional.normalize(queues.clone() - prototypes[:, :, None], dim=1)
     return torch.einsum("bcd,cdk->bk", masked, keys)
 
 
