@@ -1,5 +1,7 @@
 """JAX. Arrays are global: under `keras.distribution` one program sees the batch of all replicas."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import keras
@@ -9,39 +11,74 @@ from keras_emoco.backend.common import CHUNK, keep_tensorflow_off_gpus
 
 keep_tensorflow_off_gpus()
 
+# Queries that meet a queue together: what fills the vector unit of a CPU, or the matrix unit of a TPU.
+CPU_TILE, TILE = 16, 128
+
 
 def fold_queues(absorb, state, queries, groups, queues, prototypes):
-    """See `keras_emoco.losses.negatives_logsumexp`; shapes are static, so each group meets all the queries.
-
-    A class that the batch lacks is skipped, and the rows of other classes keep their state.
-    """
+    """See `keras_emoco.losses.negatives_logsumexp`; each device folds its own share of the queries."""
+    fold = functools.partial(_fold_groups, absorb)
     queues = getattr(queues, "value", queues)
+    distribution = keras.distribution.distribution()
+    if distribution is not None:
+        batch = jax.sharding.PartitionSpec(distribution.batch_dim_name)
+        whole = jax.sharding.PartitionSpec()
+        fold = jax.shard_map(
+            fold,
+            mesh=distribution.device_mesh.backend_mesh,
+            in_specs=(batch, batch, batch, whole, whole),
+            out_specs=batch,
+            check_vma=False,
+        )
+    return fold(state, queries, groups, queues, prototypes)
+
+
+def _fold_groups(absorb, state, queries, groups, queues, prototypes):
+    """Sorted by group, queries are taken tile by tile, and those of a tile's first group meet their queue.
+
+    XLA wants static shapes: rows of other groups in the tile are computed too, and keep their state.
+    """
+    order = jnp.argsort(groups)
+    queries, groups, *state = (x[order] for x in (queries, groups, *state))
+    rows = jnp.arange(len(queries))
+    tile = min(CPU_TILE if jax.default_backend() == "cpu" else TILE, len(queries))
+
+    def fold_tile(carry):
+        start, state = carry
+        group = groups[start]
+        first = jnp.minimum(start, len(queries) - tile)
+        window = functools.partial(jax.lax.dynamic_slice_in_dim, start_index=first, slice_size=tile)
+        own = tuple(map(window, state))
+        prototype = None if prototypes is None else prototypes[group]
+        queue = jnp.minimum(group, queues.shape[0] - 1)
+        new = _fold_queue(absorb, own, window(queries), prototype, queues, queue)
+        mine = (window(groups) == group) & (window(rows) >= start)
+        merged = (
+            jnp.where(mine if old.ndim == 1 else mine[:, None], fresh, old)
+            for fresh, old in zip(new, own, strict=True)
+        )
+        state = tuple(
+            jax.lax.dynamic_update_slice_in_dim(whole, part, first, axis=0)
+            for whole, part in zip(state, merged, strict=True)
+        )
+        return start + jnp.sum(mine), state
+
+    _, state = jax.lax.while_loop(lambda carry: carry[0] < len(queries), fold_tile, (rows[0], tuple(state)))
+    return tuple(jnp.zeros_like(x).at[order].set(x) for x in state)
+
+
+def _fold_queue(absorb, state, queries, prototype, queues, queue):
     size, dim = queues.shape[1:]
-    count = queues.shape[0] if prototypes is None else prototypes.shape[0]
     chunk = min(CHUNK, size)
 
-    def fold_group(state, group):
-        mine = groups == group
-        queue = jnp.minimum(group, queues.shape[0] - 1)
-        prototype = None if prototypes is None else prototypes[group]
+    def read(state, start, length):
+        keys = jax.lax.dynamic_slice(queues, (queue, start, 0), (1, length, dim))[0]
+        return absorb(state, queries, prototype, keys)
 
-        def read(state, start, length):
-            keys = jax.lax.dynamic_slice(queues, (queue, start, 0), (1, length, dim))[0]
-            return absorb(state, queries, prototype, keys)
-
-        def fold(state):
-            starts = jnp.arange(size // chunk) * chunk
-            new, _ = jax.lax.scan(lambda s, start: (read(s, start, chunk), None), state, starts)
-            if size % chunk:
-                new = read(new, size - size % chunk, size % chunk)
-            return tuple(
-                jnp.where(mine if old.ndim == 1 else mine[:, None], fresh, old)
-                for fresh, old in zip(new, state, strict=True)
-            )
-
-        return jax.lax.cond(mine.any(), fold, lambda state: state, state), None
-
-    state, _ = jax.lax.scan(fold_group, state, jnp.arange(count, dtype=groups.dtype))
+    starts = jnp.arange(size // chunk) * chunk
+    state, _ = jax.lax.scan(lambda state, start: (read(state, start, chunk), None), state, starts)
+    if size % chunk:
+        state = read(state, size - size % chunk, size % chunk)
     return state
 
 
