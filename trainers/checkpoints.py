@@ -62,7 +62,7 @@ class Checkpoints(keras.callbacks.Callback):
         Raises:
             ValueError: there are checkpoints and all are damaged, or the newest is of other data.
         """
-        path = self._newest_whole()
+        path = self.newest_whole()
         if path is None:
             return 0
         step = int(path.name.removeprefix("step_"))
@@ -142,7 +142,12 @@ class Checkpoints(keras.callbacks.Callback):
             shutil.rmtree(old, ignore_errors=True)
         return step
 
-    def _newest_whole(self):
+    def newest_whole(self) -> pathlib.Path | None:
+        """The newest checkpoint that is not damaged, None if there is none; newer, damaged ones are set aside.
+
+        Raises:
+            ValueError: there are checkpoints and all are damaged.
+        """
         damaged = {}
         for path in reversed(self._paths()):
             found = damage(path)

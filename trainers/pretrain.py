@@ -129,13 +129,16 @@ def train(settings, devices, builder, num_classes, directory, grown, stop):
     steps = min(FLAGS.max_steps or recipe_steps, recipe_steps)
     first = devices.process == 0
     saver = checkpoints.Checkpoints(directory / "checkpoints", steps_per_epoch, writes=first, stop=stop)
-    with devices.scope, devices.first_process_first():
-        model = compiled_model(settings, num_classes, recipe_steps)
-        untrained_weights = model.encoder.get_weights()
-        try:
+    try:
+        # Damaged checkpoints are set aside by the first process; making variables is work for all at once.
+        with devices.first_process_first():
+            saver.newest_whole()
+        with devices.scope:
+            model = compiled_model(settings, num_classes, recipe_steps)
+            untrained_weights = model.encoder.get_weights()
             first_step = saver.restore(model)
-        except ValueError as error:
-            sys.exit(f"error: {error}")
+    except ValueError as error:
+        sys.exit(f"error: {error}")
     if first:
         announce(settings, model, directory, first_step, steps, grown)
     start = time.monotonic()

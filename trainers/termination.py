@@ -17,4 +17,5 @@ def noted() -> Iterator[Callable[[], bool]]:
     try:
         yield lambda: bool(came)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        # None is a handler that Python did not set: JAX's, for several processes.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)

@@ -152,7 +152,7 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
     """What `write_arrays` wrote.
 
     Raises:
-        OSError: it cannot be read.
+        FileNotFoundError: it is not there.
         DamagedError: it is no whole `.npz`.
     """
     try:
