@@ -143,7 +143,7 @@ class Checkpoints(keras.callbacks.Callback):
         return step
 
     def newest_whole(self) -> pathlib.Path | None:
-        """The newest checkpoint that is not damaged, None if there is none; newer, damaged ones are set aside.
+        """The newest checkpoint that is not damaged, None if there is none; damaged ones are set aside.
 
         Raises:
             ValueError: there are checkpoints and all are damaged.
