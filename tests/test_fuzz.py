@@ -151,6 +151,6 @@ def test_zip(archive):
         with archives.open_archive(packed) as opened:
             return {name: opened.read(name) for name in opened.names}
 
-    # A name may be another, and a file may be gone from the list or, by its size there, be empty, which Python
+    # A name may be another; a file may be gone from the list or, by its size there, be empty, which Python
     # does not check; no reader takes an empty file. Its bytes are never others.
     fuzz(packed, read, lambda result: set(result.values()) <= {b"", *files.values()})
