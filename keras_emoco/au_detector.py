@@ -96,7 +96,10 @@ class AUDetector(keras.Model):
         if sample_weight is not None:
             frame_weights = ops.reshape(ops.cast(sample_weight, "float32"), (-1, 1))
             loss, weights = loss * frame_weights, weights * frame_weights
-        return backend.scale_loss(ops.divide_no_nan(ops.sum(loss), ops.sum(weights)))
+        loss = ops.divide_no_nan(ops.sum(loss), ops.sum(weights))
+        # The images too, for a frozen encoder keeps no statistics of them.
+        watched = [x, *losses.vectors([*self.encoder.variables, *self.classifier.variables])]
+        return backend.scale_loss(losses.nan_unless_finite(loss, watched))
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         self.f1.update_state(y, y_pred["probabilities"], sample_weight)

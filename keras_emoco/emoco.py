@@ -167,17 +167,8 @@ class EmoCo(keras.Model):
                 keys, labels = backend.gather_replicas(keys), backend.gather_replicas(labels)
                 shared = self.dictionary_kind == "shared"
                 self.dictionary.enqueue(keys, ops.zeros_like(labels) if shared else labels)
-        return backend.scale_loss(ops.where(self._is_finite(), loss, float("nan")))
-
-    def _is_finite(self):
-        """Whether BatchNorm and biases are finite.
-
-        The loss alone does not tell: TensorFlow's ReLU may turn NaN into 0, and training would go on with
-        NaN weights and a finite loss. A NaN at any depth reaches the vectors of that depth, and they are few.
-        """
         variables = [*self.encoder.variables, *self.key_encoder.variables]
-        total = sum(ops.sum(ops.cast(v, "float32")) for v in variables if len(v.shape) == 1)
-        return ops.isfinite(total)
+        return backend.scale_loss(losses.nan_unless_finite(loss, losses.vectors(variables)))
 
     def _track(self, branch, loss, correct):
         self.trackers[f"{branch}_loss"].update_state(loss)

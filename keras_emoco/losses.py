@@ -188,3 +188,25 @@ def absorb(state, queries, prototype, keys):
         weighted = weighted * decay[:, None] + ops.matmul(weights, keys)
         weighted = weighted - ops.sum(weights, axis=-1, keepdims=True) * prototype
     return new_maximum, total, weighted
+
+
+def nan_unless_finite(loss, tensors):
+    """`loss`, or NaN where a number in `tensors` is NaN or infinite.
+
+    The loss alone does not tell: TensorFlow's ReLU may turn NaN into 0, and training would go on with NaN
+    weights and a finite loss.
+
+    Args:
+        loss: scalar.
+        tensors: tensors or variables of any shapes, `vectors` of a model among them.
+
+    Returns:
+        Scalar.
+    """
+    total = sum(ops.sum(ops.cast(tensor, "float32")) for tensor in tensors)
+    return ops.where(ops.isfinite(total), loss, float("nan"))
+
+
+def vectors(variables) -> list:
+    """BatchNorm and the biases: a NaN at any depth reaches those of that depth, and they are few."""
+    return [variable for variable in variables if len(variable.shape) == 1]

@@ -12,6 +12,7 @@ import os
 import pathlib
 import re
 import stat
+import struct
 import tarfile
 import tempfile
 import zipfile
@@ -29,6 +30,8 @@ ANY_RATIO_BYTES = 1 << 24
 
 # What readers of damaged archives raise; RuntimeError is how zipfile says "encrypted" or "unknown method".
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError)
+# And what its directory of names raises, when bytes of it are wrong; a caller of `open_text` raises them too.
+_DAMAGED_DIRECTORY = (*_DAMAGE, IndexError, ValueError, struct.error)
 
 T = TypeVar("T")
 
@@ -108,7 +111,7 @@ class Archive:
         try:
             with file.open(file.key) as stream:
                 return stream.read(first)
-        except _DAMAGE as error:
+        except _DAMAGED_DIRECTORY as error:
             raise self._unreadable(name, error) from error
 
     def read_image(self, name: str) -> tuple[bytes, tuple[int, int]]:
@@ -206,7 +209,9 @@ def open_archive(path: str | os.PathLike) -> Iterator[Archive]:
     with contextlib.ExitStack() as stack:
         try:
             archive = Archive(path, list_files(path, stack))
-        except _DAMAGE as error:
+        except ArchiveError:
+            raise
+        except _DAMAGED_DIRECTORY as error:
             raise ArchiveError(
                 f"{path}: cannot be read ({error}); it is truncated or damaged: get it again."
             ) from error

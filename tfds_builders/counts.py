@@ -7,6 +7,9 @@ import collections
 from collections.abc import Hashable, Mapping
 
 SHOWN_FILES = 3
+DAMAGED = "image does not decode"
+# So many of a split may be damaged and skipped; with more the copy, not an image, is bad.
+MAX_DAMAGED, MAX_DAMAGED_SHARE = 10, 0.01
 
 
 class Counts:
@@ -63,7 +66,8 @@ class Counts:
         """Prints what was read, documented and skipped.
 
         Raises:
-          ValueError: if nothing was read; if `strict`, and a number differs or an example was skipped beyond
+          ValueError: if nothing was read; if more images are damaged than `MAX_DAMAGED` and than
+            `MAX_DAMAGED_SHARE` of all; if `strict`, and a number differs or an example was skipped beyond
             what is known.
         """
         print(f"\n{self}")
@@ -71,6 +75,13 @@ class Counts:
             reasons = "; ".join(f"{number:,} skipped ({reason})" for reason, number in self._skipped.items())
             raise ValueError(
                 f"{self._title}: nothing was read; {reasons or 'the copy is empty'}: complete the copy."
+            )
+        damaged, all_images = self._skipped[DAMAGED], self._skipped[DAMAGED] + sum(self._read.values())
+        if damaged > max(MAX_DAMAGED, MAX_DAMAGED_SHARE * all_images):
+            raise ValueError(
+                f"{self._title}: {damaged:,} of {all_images:,} images do not decode "
+                f"({self._names(DAMAGED, damaged)}), more than {MAX_DAMAGED} and {MAX_DAMAGED_SHARE:.0%}: "
+                "copy them again."
             )
         surprises = self._surprises()
         if self._strict and surprises:

@@ -16,7 +16,7 @@ import time
 import numpy as np
 from absl import app, flags, logging
 
-from trainers import data, features, figures, pretrain, probe, published, results, workdir
+from trainers import data, features, figures, pretrain_flags, probe, published, results, workdir
 
 FLAGS = flags.FLAGS
 # What a row changes in the recipe. The first five are Table IV's.
@@ -140,7 +140,9 @@ def pretraining(run: pathlib.Path, changes: dict, seed: int) -> list[str]:
     given = shlex.split(FLAGS.pretrain_flags)
     if changes.get("contrastive_weight") == 0:
         # `trainers.pretrain` refuses settings of a branch that is not there.
-        given = [flag for flag in given if flag.lstrip("-").split("=")[0] not in pretrain.CONTRASTIVE_ONLY]
+        given = [
+            flag for flag in given if flag.lstrip("-").split("=")[0] not in pretrain_flags.CONTRASTIVE_ONLY
+        ]
     own = [f"--{name}={value}" for name, value in changes.items()]
     return ["trainers.pretrain", *given, *own, f"--seed={seed}", f"--workdir={run}", "--probe_faces=0"]
 

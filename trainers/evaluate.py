@@ -11,7 +11,18 @@ import keras
 import numpy as np
 from absl import app, flags, logging
 
-from trainers import data, features, figures, finetune, neighbours, probe, results, scores, workdir
+from trainers import (
+    data,
+    faults,
+    features,
+    figures,
+    finetune,
+    neighbours,
+    probe,
+    results,
+    scores,
+    workdir,
+)
 
 FLAGS = flags.FLAGS
 FINETUNE_ONLY = ("seeds", "epochs", "batch_size", "base_learning_rate")
@@ -86,15 +97,18 @@ def main(_):
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     announce(faces, builder, directory)
-    if FLAGS.protocol == "linear":
-        cache = pathlib.Path(FLAGS.cache_dir)
-        x = features.cached(cache, digest, encoder, builder, faces, image_size, FLAGS.center_crop)
-        runs = linear_runs(faces, x)
-        if FLAGS.show_faces:
-            draw_neighbours(directory / "neighbours.png", faces, x)
-    else:
-        runs = finetune_runs(faces, image_size, seeds)
-    report(directory, predict_folds(faces, runs, threshold, directory), builder, other)
+    try:
+        if FLAGS.protocol == "linear":
+            cache = pathlib.Path(FLAGS.cache_dir)
+            x = features.cached(cache, digest, encoder, builder, faces, image_size, FLAGS.center_crop)
+            runs = linear_runs(faces, x)
+            if FLAGS.show_faces:
+                draw_neighbours(directory / "neighbours.png", faces, x)
+        else:
+            runs = finetune_runs(faces, image_size, seeds)
+        report(directory, predict_folds(faces, runs, threshold, directory), builder, other)
+    except Exception as error:
+        faults.end(error)
 
 
 def check_flags():

@@ -5,7 +5,6 @@ With no flags: the demo preset on the built-in synthetic faces. The paper's reci
 """
 
 import dataclasses
-import os
 import pathlib
 import sys
 import time
@@ -16,47 +15,19 @@ from absl import app, flags, logging
 
 import keras_emoco
 from keras_emoco import augment
-from trainers import checkpoints, data, figures, presets, probe, strategies, workdir
+from trainers import (
+    checkpoints,
+    data,
+    faults,
+    figures,
+    pretrain_flags,
+    probe,
+    strategies,
+    termination,
+    workdir,
+)
 
 FLAGS = flags.FLAGS
-# Settings that the contrastive branch alone reads, and so mean nothing without it.
-CONTRASTIVE_ONLY = ("queue_size", "temperature", "dictionary", "normalization", "momentum")
-OPTIMIZERS = ("sgd", "adamw")
-
-
-def define_flags():
-    """One flag for each value of a preset, and those that say where things are and who trains."""
-    flags.DEFINE_enum(
-        "preset", "demo", sorted(presets.PRESETS), "recipe; every flag given overrides its value"
-    )
-    for field in dataclasses.fields(presets.Preset):
-        define = {str: flags.DEFINE_string, int: flags.DEFINE_integer, float: flags.DEFINE_float}.get(
-            field.type, flags.DEFINE_bool
-        )
-        values = ", ".join(f"{name}: {getattr(p, field.name)}" for name, p in sorted(presets.PRESETS.items()))
-        define(field.name, None, f"{field.metadata['help']} ({values})")
-    data.define_flags()
-    flags.DEFINE_string("workdir", None, "where the run is written; default runs/<preset>-<dataset>")
-    flags.DEFINE_integer("seed", 0, "of initial weights, order of the faces and views")
-    flags.DEFINE_enum("strategy", "none", strategies.STRATEGIES, "devices that train")
-    flags.DEFINE_string("tpu", "local", "address of the TPU for --strategy=tpu")
-    flags.DEFINE_integer("virtual_devices", 0, "split the CPU into so many devices, to try a strategy")
-    flags.DEFINE_bool(
-        "resume", True, "go on with the run in --workdir; --noresume refuses to if there is one"
-    )
-    flags.DEFINE_string(
-        "probe_dataset", None, "faces with action units to probe on; default --dataset if it has them"
-    )
-    flags.DEFINE_integer(
-        "probe_faces", 2000, "use at most so many faces of each split for the probe; 0: no probe"
-    )
-    flags.DEFINE_bool("mixed_precision", False, "compute the encoder in bfloat16; losses stay float32")
-    flags.DEFINE_bool("jit_compile", None, "compile the step by XLA; default as Keras decides")
-    flags.DEFINE_integer(
-        "max_steps",
-        None,
-        "stop after so many steps, to try a recipe; no probe then; 0 keeps the untrained encoder",
-    )
 
 
 def main(_):
@@ -64,7 +35,7 @@ def main(_):
     if not FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
     try:
-        settings = read_settings()
+        settings = pretrain_flags.settings()
         devices = strategies.create(FLAGS.strategy, virtual_devices=FLAGS.virtual_devices, tpu=FLAGS.tpu)
         remainder = settings.batch_size % devices.replicas
         if remainder:
@@ -74,65 +45,44 @@ def main(_):
             )
         directory = pathlib.Path(FLAGS.workdir or f"runs/{FLAGS.preset}-{settings.dataset.replace('/', '-')}")
         with devices.first_process_first():
-            if devices.process == 0:
-                open_workdir(directory, settings)
+            grown = open_workdir(directory, settings) if devices.process == 0 else {}
             builder = data.prepare(settings.dataset, FLAGS.data_dir, FLAGS.manual_dir)
             num_classes = len(data.emotion_names(builder))
             probed = probe_builder(builder)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
-    history, untrained_weights = train(settings, devices, builder, num_classes, directory)
-    devices.part()
-    if FLAGS.max_steps is None and devices.process == 0:
-        report(settings, directory, history, untrained_weights, probed)
-
-
-def read_settings() -> presets.Preset:
-    """The preset with the given flags put in.
-
-    Raises:
-        ValueError: flags that contradict each other, or a value outside its range.
-    """
-    given = {
-        field.name: FLAGS[field.name].value
-        for field in dataclasses.fields(presets.Preset)
-        if FLAGS[field.name].value is not None
-    }
-    settings = dataclasses.replace(presets.PRESETS[FLAGS.preset], **given)
-    if settings.contrastive_weight == 0:
-        without_use = [name for name in CONTRASTIVE_ONLY if name in given]
-        if without_use:
-            raise ValueError(
-                f"--contrastive_weight=0 drops the branch that --{without_use[0]} is for: leave one out"
+    try:
+        with termination.noted() as asked:
+            trained = train(
+                settings, devices, builder, num_classes, directory, grown, lambda: devices.any(asked())
             )
-    elif settings.emotion_weight == 0 and settings.normalization == "intra_class":
-        raise ValueError(
-            "--emotion_weight=0 leaves the emotion prototypes untrained, and --normalization=intra_class "
-            "centres on them: add --normalization=l2"
-        )
-    if settings.optimizer not in OPTIMIZERS:
-        raise ValueError(f"--optimizer must be one of {OPTIMIZERS}; got {settings.optimizer!r}")
-    if settings.optimizer != "sgd" and "sgd_momentum" in given:
-        raise ValueError(f"--sgd_momentum means nothing to --optimizer={settings.optimizer}: leave one out")
-    for name in ("image_size", "batch_size", "epochs"):
-        if getattr(settings, name) < 1:
-            raise ValueError(f"--{name} must be positive; got {getattr(settings, name)}")
-    if FLAGS.virtual_devices < 0:
-        raise ValueError(f"--virtual_devices must not be negative; got {FLAGS.virtual_devices}")
-    return settings
+            if asked():
+                raise checkpoints.Stopped("stopped after training: the same command goes on with the probe")
+        devices.part()
+        if FLAGS.max_steps is None and devices.process == 0:
+            report(settings, directory, *trained, probed)
+    except checkpoints.Stopped as stopped:
+        devices.part()
+        print(stopped, flush=True)
+        sys.exit(termination.EXIT_CODE)
+    except Exception as error:
+        faults.end(error, devices.processes)
 
 
-def open_workdir(directory: pathlib.Path, settings):
+def open_workdir(directory: pathlib.Path, settings) -> dict:
     """Make the work directory and put the configuration into it, or find the same one there.
 
+    Returns:
+        `{"epochs": number before}` if the run is to become longer, else nothing.
+
     Raises:
-        ValueError: the directory holds another run, or a run and `--noresume`.
+        ValueError: the directory holds another run, or a run and `--noresume`, or one is at work in it.
         OSError: it cannot be written.
     """
     if not FLAGS.resume and (directory / "config.json").exists():
         raise ValueError(f"--workdir={directory} holds a run: give another, or leave out --noresume to go on")
     more = {"seed": FLAGS.seed, "mixed_precision": FLAGS.mixed_precision}
-    workdir.open_workdir(directory, {**more, **dataclasses.asdict(settings)})
+    return workdir.open_workdir(directory, {**more, **dataclasses.asdict(settings)}, may_grow=("epochs",))
 
 
 def probe_builder(builder):
@@ -167,8 +117,12 @@ def build_model(settings, num_classes: int) -> keras_emoco.EmoCo:
     )
 
 
-def train(settings, devices, builder, num_classes, directory):
-    """Train to the end of the recipe; returns history, and the weights the encoder had at its start."""
+def train(settings, devices, builder, num_classes, directory, grown, stop):
+    """Train to the end of the recipe; returns history, and the weights the encoder had at its start.
+
+    Raises:
+        checkpoints.Stopped: `stop()` was true after a step.
+    """
     faces = data.examples(builder, settings.split)
     steps_per_epoch = int(faces.cardinality()) // settings.batch_size
     if steps_per_epoch == 0:
@@ -176,14 +130,20 @@ def train(settings, devices, builder, num_classes, directory):
     recipe_steps = steps_per_epoch * settings.epochs
     steps = recipe_steps if FLAGS.max_steps is None else min(FLAGS.max_steps, recipe_steps)
     first = devices.process == 0
-    saver = checkpoints.Checkpoints(directory / "checkpoints", writes=first)
-    with devices.scope:
-        model = compiled_model(settings, num_classes, recipe_steps)
-        untrained_weights = model.encoder.get_weights()
-        first_step = saver.restore(model)
+    saver = checkpoints.Checkpoints(directory / "checkpoints", steps_per_epoch, writes=first, stop=stop)
+    try:
+        # Damaged checkpoints are set aside by the first process; making variables is work for all at once.
+        with devices.first_process_first():
+            saver.newest_whole()
+        with devices.scope:
+            model = compiled_model(settings, num_classes, recipe_steps)
+            untrained_weights = model.encoder.get_weights()
+            first_step = saver.restore(model)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
     if first:
-        announce(settings, model, directory, first_step, steps)
-    start = time.time()
+        announce(settings, model, directory, first_step, steps, grown)
+    start = time.monotonic()
     for step, initial_epoch, epochs, steps_each in whole_and_part_epochs(first_step, steps, steps_per_epoch):
         tensorboard = keras.callbacks.TensorBoard(directory / "tensorboard", update_freq="epoch")
         model.fit(
@@ -192,15 +152,14 @@ def train(settings, devices, builder, num_classes, directory):
             initial_epoch=initial_epoch,
             epochs=epochs,
             shuffle=False,
-            callbacks=[saver, tensorboard] if first else [saver],
+            callbacks=[tensorboard, saver] if first else [saver],
             verbose=0 if not first else 1 if sys.stdout.isatty() else 2,
         )
     if first:
         if first_step < steps:
-            print(f"trained {steps - first_step} steps in {time.time() - start:.0f} s")
-        # The encoder is saved beside its final name and moved: a reader never sees half of it.
-        model.encoder.save(directory / "encoder.partial.keras")
-        os.replace(directory / "encoder.partial.keras", directory / "encoder.keras")
+            print(f"trained {steps - first_step} steps in {time.monotonic() - start:.0f} s")
+        with workdir.replaced(directory / "encoder.keras") as partial:
+            model.encoder.save(partial)
     return saver.history, untrained_weights
 
 
@@ -236,7 +195,7 @@ def compiled_model(settings, num_classes, recipe_steps):
 def whole_and_part_epochs(first_step: int, last_step: int, steps_per_epoch: int):
     """Calls of `fit` from one step to another: the rest of an epoch, whole epochs, a part of one.
 
-    Only `--max_steps` ends inside an epoch; what follows it must still begin its epochs where they begin.
+    `--max_steps` and SIGTERM end inside an epoch; what follows must still begin its epochs where they begin.
 
     Yields:
         `(first step, initial_epoch, epochs, steps_per_epoch)`.
@@ -250,7 +209,7 @@ def whole_and_part_epochs(first_step: int, last_step: int, steps_per_epoch: int)
         step += max(whole, 1) * steps_each
 
 
-def announce(settings, model, directory, first_step, steps):
+def announce(settings, model, directory, first_step, steps, grown):
     """Print what will be trained, and how."""
     print(f"EmoCo, preset {FLAGS.preset}, on {keras.backend.backend()}; run in {directory}")
     for name, value in dataclasses.asdict(settings).items():
@@ -260,6 +219,12 @@ def announce(settings, model, directory, first_step, steps):
     print(f"  {millions:.1f} million trained weights; dictionary {dictionary:.0f} MiB; {steps} steps")
     if first_step:
         print(f"  going on after step {first_step}")
+    if grown:
+        print(
+            f"  {grown['epochs']} epochs before, {settings.epochs} now: the learning rate follows the cosine "
+            f"of {settings.epochs} from here on, that of {grown['epochs']} before: the weights will not be "
+            f"those of a run of {settings.epochs} from its start"
+        )
 
 
 def report(settings, directory, history, untrained_weights, probed):
@@ -289,5 +254,5 @@ def report(settings, directory, history, untrained_weights, probed):
 
 
 if __name__ == "__main__":
-    define_flags()
+    pretrain_flags.define()
     app.run(main)

@@ -54,10 +54,20 @@ def load(path: pathlib.Path) -> Predictions:
 
     Raises:
         FileNotFoundError: the directory holds no finished evaluation.
+        ValueError: the file is damaged, or holds something else.
     """
     if not path.exists():
         raise FileNotFoundError(f"no {path}: let trainers.evaluate finish there first")
     arrays = workdir.read_arrays(path)
+    try:
+        return _predictions(arrays)
+    except (KeyError, TypeError) as error:
+        raise workdir.DamagedError(
+            f"{path} holds no predictions ({error}): let trainers.evaluate write it"
+        ) from error
+
+
+def _predictions(arrays):
     folds = range(len(arrays["thresholds"]))
     return Predictions(
         arrays["action_units"].tolist(),

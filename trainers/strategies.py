@@ -6,6 +6,7 @@ import json
 import os
 
 import keras
+import numpy as np
 
 STRATEGIES = ("none", "mirrored", "tpu", "data_parallel")
 # Keras reads them: README, section "Several devices".
@@ -35,23 +36,33 @@ class Devices:
 
     @contextlib.contextmanager
     def first_process_first(self):
-        """The first process runs the block, then the others do: they find what it wrote."""
-        if self.process > 0:
-            self.meet()
-        yield
+        """The first process runs the block, then the others do: they find what it wrote.
+
+        Raises:
+            ValueError: in the others, when the first did not get through.
+        """
+        if self.process > 0 and self.any(False):
+            raise ValueError("the first process could not begin: its own output says why")
+        try:
+            yield
+        except BaseException:
+            if self.process == 0:
+                self.any(True)
+            raise
         if self.process == 0:
-            self.meet()
+            self.any(False)
 
-    def meet(self):
-        """Wait for the other processes."""
-        if self.processes > 1:
-            from jax.experimental import multihost_utils
+    def any(self, value: bool) -> bool:
+        """Whether it is true in some process; all of them must ask."""
+        if self.processes == 1:
+            return value
+        from jax.experimental import multihost_utils
 
-            multihost_utils.sync_global_devices("meet")
+        return bool(multihost_utils.process_allgather(np.array(value)).any())
 
     def part(self):
         """End the work together: from here on each process computes for itself."""
-        self.meet()
+        self.any(False)
         if keras.distribution.distribution() is not None:
             keras.distribution.set_distribution(None)
         if self.processes > 1:

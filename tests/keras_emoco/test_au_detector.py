@@ -113,6 +113,20 @@ def test_units_that_nobody_coded_leave_the_loss_zero():
 
 
 @pytest.mark.parametrize("frozen", [True, False])
+def test_nan_image_makes_the_loss_nan(frozen):
+    # ReLU behind the last layer: on TensorFlow a NaN may leave it as 0, and the loss would be finite.
+    images, labels = frames()
+    images[5, 2, 3, 1] = np.nan
+    detector = keras_emoco.AUDetector(encoder(), UNITS, frozen=frozen)
+    detector.compile(keras_emoco.optimizers.sgd(0.1))
+    losses = []
+    watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda step, logs: losses.append(logs["loss"]))
+    detector.fit(images, labels, batch_size=4, shuffle=False, verbose=0, callbacks=[watch])
+    assert np.isfinite(losses[0]), "the batch before it"
+    assert np.isnan(losses[1:]).all()
+
+
+@pytest.mark.parametrize("frozen", [True, False])
 def test_saved_and_loaded(frozen, tmp_path):
     images, labels = frames()
     detector = keras_emoco.AUDetector(encoder(), UNITS, frozen=frozen, positive_weights=(1, 2.5, 3))

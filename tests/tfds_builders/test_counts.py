@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tfds_builders.counts import Counts
+from tfds_builders.counts import DAMAGED, Counts
 
 
 def words(counts: Counts) -> list[list[str]]:
@@ -47,6 +47,24 @@ def test_skips_are_counted_by_reason_with_the_first_three_names():
         "skipped 2 (damaged): a, b",
         "kept 1 (negative box): c",
     ]
+
+
+@pytest.mark.parametrize(
+    ("read", "damaged", "refused"), [(20, 10, False), (20, 11, True), (9900, 100, False), (9899, 101, True)]
+)
+def test_damaged_images_are_skipped_up_to_a_limit(read, damaged, refused):
+    counts = Counts("toy", {})
+    counts.read("happy", read)
+    for number in range(damaged):
+        counts.skip(DAMAGED, f"{number}.jpg")
+    assert f"skipped {damaged} ({DAMAGED}): 0.jpg, 1.jpg, 2.jpg, ..." in str(counts)
+    if not refused:
+        counts.report()
+        return
+    with pytest.raises(
+        ValueError, match=rf"{damaged} of [\d,]+ images do not decode \(0.jpg, .*: copy them again"
+    ):
+        counts.report()
 
 
 def strict(full: dict, known: dict, read: dict, skips: list) -> str:

@@ -6,20 +6,20 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from trainers import presets, pretrain, strategies
+from trainers import presets, pretrain, pretrain_flags, strategies
 
 
 @pytest.fixture
 def read():
     """`read("--flag=value", ...)`: the settings that the program would train."""
     if "preset" not in flags.FLAGS:
-        pretrain.define_flags()
+        pretrain_flags.define()
     with flagsaver.flagsaver():
 
         def parse(*given):
             flags.FLAGS.unparse_flags()
             flags.FLAGS(["pretrain", *given])
-            return pretrain.read_settings()
+            return pretrain_flags.settings()
 
         yield parse
 

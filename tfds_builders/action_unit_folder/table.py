@@ -46,6 +46,8 @@ def read(archive: archives.Archive, table: str) -> tuple[tuple[int, ...], dict[s
         rows = list(csv.reader(io.StringIO(archive.read(table).decode("utf-8-sig"), newline="")))
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{where}: is not a CSV in UTF-8 ({error}): save it as one.") from error
+    if not rows:
+        raise ValueError(f"{where}: is empty: expected a header and a row per image.")
     columns, units = _columns([cell.strip().lower() for cell in rows[0]], where)
     names = frozenset(archive.names)
     examples, row_of = {}, {}

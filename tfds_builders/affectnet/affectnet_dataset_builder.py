@@ -30,11 +30,10 @@ FULL_COPY = {
     "json": _MANUAL,
 }
 
-DAMAGED = "image does not decode"
 NO_FACE = "no face found"
 # The list of 2017 has one row without a box, and one image that no reader opens.
 KNOWN_LOSSES = {
-    "csv": {"train": {annotation.NULL_BOX: 1}, "validation": {DAMAGED: 1}},
+    "csv": {"train": {annotation.NULL_BOX: 1}, "validation": {counts.DAMAGED: 1}},
     "npy": {"train": {}, "validation": {}},
     "json": {"train": {}, "validation": {}},
 }
@@ -186,7 +185,7 @@ class Builder(alignment.AligningBuilder):
         try:
             image, kind = archive.read_any_image(item.image)
         except archives.ImageError:
-            table.skip(DAMAGED, item.file, key=name)
+            table.skip(counts.DAMAGED, item.file, key=name)
             return None
         if kind not in archives.STORED_FORMATS:
             table.note(f"{kind}, converted to PNG", item.file)

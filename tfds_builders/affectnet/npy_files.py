@@ -74,7 +74,12 @@ def _scalar(archive: archives.Archive, name: str) -> Any:
             "get the original annotations."
         )
     # Copies hold numbers or their text, of shape () or (1,).
-    return array.reshape(()).item()
+    try:
+        return array.reshape(()).item()
+    except SystemError as error:  # Text of characters that do not exist.
+        raise ValueError(
+            f"{archive.path}: {name!r} is damaged ({error}): get the original annotations."
+        ) from error
 
 
 def _load(archive: archives.Archive, name: str) -> np.ndarray:

@@ -18,7 +18,7 @@ from tfds_builders.bp4d import full_copy, labels, layout
 # What task n, from 1 on, was made to call up.
 EMOTIONS = ("happiness", "sadness", "surprise", "embarrassment", "fear", "pain", "anger", "disgust")
 
-NO_IMAGE, DAMAGED = "no image", "image does not decode"
+NO_IMAGE = "no image"
 
 CONFIGS = configs.with_aligned(
     [tfds.core.BuilderConfig(name="frames", description="The coded frames of all sequences.")]
@@ -132,5 +132,5 @@ def _stored(reader, place, aligner) -> tuple[Any, str]:
     try:
         image = reader.image(place)
     except archives.ImageError:
-        return None, DAMAGED
+        return None, counts.DAMAGED
     return alignment.stored(image, None, aligner), sequences.NO_FACE

@@ -24,7 +24,6 @@ FULL_COPY = {
 }
 
 NO_IMAGE = "image is absent"
-DAMAGED = "image does not decode"
 NO_FACE = "no face found"
 
 INSTRUCTIONS = """\
@@ -155,7 +154,7 @@ class Builder(alignment.AligningBuilder):
         try:
             image, _ = archive.read_image(files[FOLDER[self.builder_config.name]][stem])
         except archives.ImageError:
-            table.skip(DAMAGED, stem)
+            table.skip(counts.DAMAGED, stem)
             return None
         given = {
             "landmarks": annotation.points(archive, files["manual"].get(stem), 5),
