@@ -5,6 +5,7 @@ With no flags: the demo preset on the built-in synthetic faces. The paper's reci
 """
 
 import dataclasses
+import json
 import os
 import pathlib
 import sys
@@ -16,7 +17,7 @@ from absl import app, flags, logging
 
 import keras_emoco
 from keras_emoco import augment
-from trainers import checkpoints, data, figures, presets, probe, strategies, workdir
+from trainers import checkpoints, data, features, figures, presets, probe, strategies, workdir
 
 FLAGS = flags.FLAGS
 # Settings that the contrastive branch alone reads, and so mean nothing without it.
@@ -37,6 +38,11 @@ def define_flags():
         define(field.name, None, f"{field.metadata['help']} ({values})")
     data.define_flags()
     flags.DEFINE_string("workdir", None, "where the run is written; default runs/<preset>-<dataset>")
+    flags.DEFINE_string(
+        "init_from",
+        None,
+        "begin with the weights in this file: MoCo's, torchvision's or timm's .pth, .safetensors, or .keras",
+    )
     flags.DEFINE_integer("seed", 0, "of initial weights, order of the faces and views")
     flags.DEFINE_enum("strategy", "none", strategies.STRATEGIES, "devices that train")
     flags.DEFINE_string("tpu", "local", "address of the TPU for --strategy=tpu")
@@ -66,19 +72,23 @@ def main(_):
                 f"--batch_size={settings.batch_size} does not divide among {devices.replicas} replicas: use "
                 f"{settings.batch_size - remainder or devices.replicas}"
             )
+        # Built here for the errors of its file, before a data set is.
+        account = build_encoder(settings)[1] if FLAGS.init_from else None
         directory = pathlib.Path(FLAGS.workdir or f"runs/{FLAGS.preset}-{settings.dataset.replace('/', '-')}")
         with devices.first_process_first():
             if devices.process == 0:
                 open_workdir(directory, settings)
+                if account:
+                    record_initial_weights(account, directory)
             builder = data.prepare(settings.dataset, FLAGS.data_dir, FLAGS.manual_dir)
             emotions = data.emotion_names(builder)
             probed = probe_builder(builder)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
-    history, untrained_weights = train(settings, devices, builder, len(emotions), directory)
+    history, initial_weights = train(settings, devices, builder, len(emotions), directory)
     devices.part()
     if FLAGS.max_steps is None and devices.process == 0:
-        report(settings, directory, history, untrained_weights, probed, emotions)
+        report(settings, directory, history, initial_weights, probed, emotions)
 
 
 def read_settings() -> presets.Preset:
@@ -126,7 +136,16 @@ def open_workdir(directory: pathlib.Path, settings):
     if not FLAGS.resume and (directory / "config.json").exists():
         raise ValueError(f"--workdir={directory} holds a run: give another, or leave out --noresume to go on")
     more = {"seed": FLAGS.seed, "mixed_precision": FLAGS.mixed_precision}
+    if FLAGS.init_from:
+        more["init_from"] = features.digest(pathlib.Path(FLAGS.init_from))
     workdir.open_workdir(directory, {**more, **dataclasses.asdict(settings)})
+
+
+def record_initial_weights(account, directory):
+    """Print what became of the tensors of `--init_from`, and write all their names to `init_from.json`."""
+    print(f"{FLAGS.init_from}: {account}")
+    text = json.dumps({"file": FLAGS.init_from, **dataclasses.asdict(account)}, indent=1)
+    workdir.write_text(directory / "init_from.json", text)
 
 
 def probe_builder(builder):
@@ -141,10 +160,20 @@ def probe_builder(builder):
     return builder if "action_units" in builder.info.features else None
 
 
+def build_encoder(settings):
+    """The encoder of a recipe, and the account of the weights it begins with, None for random ones.
+
+    Raises:
+        FileNotFoundError, ValueError: as `keras_emoco.weights.load`.
+    """
+    encoder = keras_emoco.encoders.build(settings.encoder, settings.image_size)
+    return encoder, FLAGS.init_from and keras_emoco.weights.load(encoder, FLAGS.init_from)
+
+
 def build_model(settings, num_classes: int) -> keras_emoco.EmoCo:
     """The model of a recipe, not yet compiled."""
     return keras_emoco.EmoCo(
-        keras_emoco.encoders.build(settings.encoder, settings.image_size),
+        build_encoder(settings)[0],
         num_classes=num_classes,
         projection_dim=settings.projection_dim,
         hidden_dim=settings.hidden_dim,
@@ -171,7 +200,7 @@ def train(settings, devices, builder, num_classes, directory):
     saver = checkpoints.Checkpoints(directory / "checkpoints", writes=first)
     with devices.scope:
         model = compiled_model(settings, num_classes, recipe_steps)
-        untrained_weights = model.encoder.get_weights()
+        initial_weights = model.encoder.get_weights()
         first_step = saver.restore(model)
     if first:
         announce(settings, model, directory, first_step, steps)
@@ -193,7 +222,7 @@ def train(settings, devices, builder, num_classes, directory):
         # The encoder is saved beside its final name and moved: a reader never sees half of it.
         model.encoder.save(directory / "encoder.partial.keras")
         os.replace(directory / "encoder.partial.keras", directory / "encoder.keras")
-    return saver.history, untrained_weights
+    return saver.history, initial_weights
 
 
 def views(faces, settings, devices, first_step):
@@ -254,7 +283,7 @@ def announce(settings, model, directory, first_step, steps):
         print(f"  going on after step {first_step}")
 
 
-def report(settings, directory, history, untrained_weights, probed, emotion_names):
+def report(settings, directory, history, initial_weights, probed, emotion_names):
     """Probe both encoders for action units; print and write the F1 table, and the picture."""
     faces = scores = x = None
     title = f"EmoCo, preset {FLAGS.preset}: {settings.encoder} at {settings.image_size}, {settings.dataset}"
@@ -264,11 +293,12 @@ def report(settings, directory, history, untrained_weights, probed, emotion_name
         faces = probe.load(probed, FLAGS.probe_faces)
         print(f"linear probe on {len(faces.occurrence)} faces of {probed.info.full_name}")
         encoder = keras.saving.load_model(directory / "encoder.keras", compile=False)
-        untrained = keras.models.clone_model(encoder)
-        untrained.set_weights(untrained_weights)
+        initial = keras.models.clone_model(encoder)
+        initial.set_weights(initial_weights)
+        initial_name = "initial" if FLAGS.init_from else "untrained"
         x = {
             name: probe.features(network, faces.examples, settings.image_size, settings.center_crop)
-            for name, network in (("untrained", untrained), ("EmoCo", encoder))
+            for name, network in ((initial_name, initial), ("EmoCo", encoder))
         }
         scores = {name: probe.linear_probe(faces, value) for name, value in x.items()}
         x = x["EmoCo"]
