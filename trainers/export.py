@@ -151,10 +151,13 @@ def load_detector(path: pathlib.Path) -> keras_emoco.AUDetector:
 def in_float32(encoder: keras.Model) -> keras.Model:
     """A trainable copy that computes in float32: ONNX and LiteRT have no bfloat16, nor do most users."""
 
-    def layer(old):
-        return type(old).from_config({**old.get_config(), "dtype": "float32", "trainable": True})
+    def clone(old):
+        config = old.get_config()
+        if isinstance(old, keras.Layer):
+            config.update(dtype="float32", trainable=True)
+        return type(old).from_config(config)
 
-    copy = keras.models.clone_model(encoder, clone_function=layer)
+    copy = keras.models.clone_model(encoder, clone_function=clone, recursive=True)
     copy.set_weights(encoder.get_weights())
     return copy
 
