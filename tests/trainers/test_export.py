@@ -20,12 +20,16 @@ ROOT = pathlib.Path(__file__).parents[2]
 UNITS = (1, 12)
 # Runs a program in a process that has neither this project nor Keras.
 WITHOUT_KERAS = """
-import runpy, sys
+import importlib.machinery, runpy, sys
 
 class Blocker:
     def find_spec(self, name, path=None, target=None):
+        # A spec, not an error: TensorFlow looks for Keras, and goes on without it.
         if name.partition(".")[0] in ("keras", "keras_emoco", "keras_hub", "tf_keras", "trainers"):
-            raise ModuleNotFoundError(f"{name} is not there")
+            return importlib.machinery.ModuleSpec(name, self)
+
+    def create_module(self, spec):
+        raise ModuleNotFoundError(f"{spec.name} is not there")
 
 sys.meta_path.insert(0, Blocker())
 sys.argv = sys.argv[1:]
