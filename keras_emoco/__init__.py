@@ -2,10 +2,10 @@
 
 `EmoCo` is the model, `losses` its equations, `MultiQueueDictionary` its negatives, `MomentumEncoder` its key
 encoder's update, `encoders`, `optimizers` and `augment` the paper's recipe. `AUDetector` is what a pretrained
-encoder is for, `metrics` its F1.
+encoder is for, `metrics` its F1, `weights` the way in and out for published weights.
 """
 
-from keras_emoco import augment, encoders, losses, metrics, optimizers
+from keras_emoco import augment, encoders, losses, metrics, optimizers, weights
 from keras_emoco.au_detector import AUDetector
 from keras_emoco.emoco import EmoCo
 from keras_emoco.momentum_encoder import MomentumEncoder
@@ -23,4 +23,5 @@ __all__ = [
     "losses",
     "metrics",
     "optimizers",
+    "weights",
 ]

@@ -3,7 +3,7 @@
 import keras
 
 # stackwise_num_filters and strides are those of every ResNet; blocks and type are the torchvision ones.
-_RESNETS = {
+RESNETS = {
     "resnet18": ("basic_block", [2, 2, 2, 2]),
     "resnet34": ("basic_block", [3, 4, 6, 3]),
     "resnet50": ("bottleneck_block", [3, 4, 6, 3]),
@@ -47,9 +47,9 @@ def build(backbone: str | keras.Model, image_size: int | None = None) -> keras.M
 
 
 def _resnet(name, image_size):
-    if name not in _RESNETS:
+    if name not in RESNETS:
         raise ValueError(
-            f"unknown encoder {name!r}: use one of {', '.join(_RESNETS)}, or pass a keras_hub or keras_cv "
+            f"unknown encoder {name!r}: use one of {', '.join(RESNETS)}, or pass a keras_hub or keras_cv "
             "backbone or a keras.Model"
         )
     if image_size is None or image_size < MIN_IMAGE_SIZE:
@@ -60,7 +60,7 @@ def _resnet(name, image_size):
     # Imported here: keras_hub takes seconds, and a user with an encoder of their own does not need it.
     import keras_hub
 
-    block_type, blocks = _RESNETS[name]
+    block_type, blocks = RESNETS[name]
     backbone = keras_hub.models.ResNetBackbone(
         input_conv_filters=[64],
         input_conv_kernel_sizes=[7],

@@ -5,6 +5,7 @@ With no flags: the demo preset on the built-in synthetic faces. The paper's reci
 """
 
 import dataclasses
+import json
 import pathlib
 import sys
 import time
@@ -19,6 +20,7 @@ from trainers import (
     checkpoints,
     data,
     faults,
+    features,
     figures,
     pretrain_flags,
     probe,
@@ -43,9 +45,15 @@ def main(_):
                 f"--batch_size={settings.batch_size} does not divide among {devices.replicas} replicas: use "
                 f"{settings.batch_size - remainder or devices.replicas}"
             )
+        # Built here for the errors of its file, before a data set is.
+        account = build_encoder(settings)[1] if FLAGS.init_from else None
         directory = pathlib.Path(FLAGS.workdir or f"runs/{FLAGS.preset}-{settings.dataset.replace('/', '-')}")
         with devices.first_process_first():
-            grown = open_workdir(directory, settings) if devices.process == 0 else {}
+            grown = {}
+            if devices.process == 0:
+                grown = open_workdir(directory, settings)
+                if account:
+                    record_initial_weights(account, directory)
             builder = data.prepare(settings.dataset, FLAGS.data_dir, FLAGS.manual_dir)
             num_classes = len(data.emotion_names(builder))
             probed = probe_builder(builder)
@@ -82,7 +90,16 @@ def open_workdir(directory: pathlib.Path, settings) -> dict:
     if not FLAGS.resume and (directory / "config.json").exists():
         raise ValueError(f"--workdir={directory} holds a run: give another, or leave out --noresume to go on")
     more = {"seed": FLAGS.seed, "mixed_precision": FLAGS.mixed_precision}
+    if FLAGS.init_from:
+        more["init_from"] = features.digest(pathlib.Path(FLAGS.init_from))
     return workdir.open_workdir(directory, {**more, **dataclasses.asdict(settings)}, may_grow=("epochs",))
+
+
+def record_initial_weights(account, directory):
+    """Print what became of the tensors of `--init_from`, and write all their names to `init_from.json`."""
+    print(f"{FLAGS.init_from}: {account}")
+    text = json.dumps({"file": FLAGS.init_from, **dataclasses.asdict(account)}, indent=1)
+    workdir.write_text(directory / "init_from.json", text)
 
 
 def probe_builder(builder):
@@ -99,10 +116,20 @@ def probe_builder(builder):
     return builder if "action_units" in builder.info.features else None
 
 
+def build_encoder(settings):
+    """The encoder of a recipe, and the account of the weights it begins with, None for random ones.
+
+    Raises:
+        FileNotFoundError, ValueError: as `keras_emoco.weights.load`.
+    """
+    encoder = keras_emoco.encoders.build(settings.encoder, settings.image_size)
+    return encoder, FLAGS.init_from and keras_emoco.weights.load(encoder, FLAGS.init_from)
+
+
 def build_model(settings, num_classes: int) -> keras_emoco.EmoCo:
     """The model of a recipe, not yet compiled."""
     return keras_emoco.EmoCo(
-        keras_emoco.encoders.build(settings.encoder, settings.image_size),
+        build_encoder(settings)[0],
         num_classes=num_classes,
         projection_dim=settings.projection_dim,
         hidden_dim=settings.hidden_dim,
@@ -137,7 +164,7 @@ def train(settings, devices, builder, num_classes, directory, grown, stop):
             saver.newest_whole()
         with devices.scope:
             model = compiled_model(settings, num_classes, recipe_steps)
-            untrained_weights = model.encoder.get_weights()
+            initial_weights = model.encoder.get_weights()
             first_step = saver.restore(model)
     except ValueError as error:
         sys.exit(f"error: {error}")
@@ -160,7 +187,7 @@ def train(settings, devices, builder, num_classes, directory, grown, stop):
             print(f"trained {steps - first_step} steps in {time.monotonic() - start:.0f} s")
         with workdir.replaced(directory / "encoder.keras") as partial:
             model.encoder.save(partial)
-    return saver.history, untrained_weights
+    return saver.history, initial_weights
 
 
 def views(faces, settings, devices, first_step):
@@ -227,7 +254,7 @@ def announce(settings, model, directory, first_step, steps, grown):
         )
 
 
-def report(settings, directory, history, untrained_weights, probed):
+def report(settings, directory, history, initial_weights, probed):
     """Probe both encoders for action units; print and write the F1 table, and the picture."""
     faces = scores = x = None
     title = f"EmoCo, preset {FLAGS.preset}: {settings.encoder} at {settings.image_size}, {settings.dataset}"
@@ -238,11 +265,12 @@ def report(settings, directory, history, untrained_weights, probed):
         faces = probe.load(probed, FLAGS.probe_faces)
         print(f"linear probe on {len(faces.occurrence)} faces of {probed.info.full_name}")
         encoder = keras.saving.load_model(directory / "encoder.keras", compile=False)
-        untrained = keras.models.clone_model(encoder)
-        untrained.set_weights(untrained_weights)
+        initial = keras.models.clone_model(encoder)
+        initial.set_weights(initial_weights)
+        initial_name = "initial" if FLAGS.init_from else "untrained"
         x = {
             name: probe.features(network, faces.examples, settings.image_size, settings.center_crop)
-            for name, network in (("untrained", untrained), ("EmoCo", encoder))
+            for name, network in ((initial_name, initial), ("EmoCo", encoder))
         }
         scores = {name: probe.linear_probe(faces, value) for name, value in x.items()}
         x = x["EmoCo"]

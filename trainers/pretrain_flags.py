@@ -25,6 +25,11 @@ def define():
         define(field.name, None, f"{field.metadata['help']} ({values})")
     data.define_flags()
     flags.DEFINE_string("workdir", None, "where the run is written; default runs/<preset>-<dataset>")
+    flags.DEFINE_string(
+        "init_from",
+        None,
+        "begin with the weights in this file: MoCo's, torchvision's or timm's .pth, .safetensors, or .keras",
+    )
     flags.DEFINE_integer("seed", 0, "of initial weights, order of the faces and views")
     flags.DEFINE_enum("strategy", "none", strategies.STRATEGIES, "devices that train")
     flags.DEFINE_string("tpu", "local", "address of the TPU for --strategy=tpu")

@@ -7,6 +7,8 @@ import keras
 import numpy as np
 from PIL import Image
 
+import keras_emoco
+
 # Sums in the order of threads that race grow, through BatchNorm of 28 faces, past any tolerance in 16 steps.
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
@@ -114,3 +116,34 @@ def test_data_that_is_not_there(pretrain, tmp_path):
     assert str(tmp_path) in error
     assert "kaggle" in error.lower(), "it says where the data set is to be had"
     assert "Traceback" not in error
+
+
+def test_begins_with_the_weights_of_a_file(pretrain, tmp_path):
+    source = keras_emoco.encoders.build("resnet18", 64)
+    file = tmp_path / "published.safetensors"
+    keras_emoco.weights.save(source, file)
+    flags = (
+        f"--init_from={file}",
+        f"--workdir={tmp_path / 'run'}",
+        "--base_learning_rate=0",
+        "--max_steps=1",
+    )
+    code, output, error = pretrain(*flags)
+    assert code == 0, error
+    assert f"{file}: 100 tensors used, which fill all of the encoder; 0 left" in output
+    account = json.loads((tmp_path / "run" / "init_from.json").read_text())
+    assert account["used"]["layer4.1.conv2.weight"] == "stack3_block1_2_conv/kernel"
+    trained = keras.saving.load_model(tmp_path / "run" / "encoder.keras", compile=False)
+    for one, two in zip(source.trainable_variables, trained.trainable_variables, strict=True):
+        np.testing.assert_array_equal(one, two, err_msg=f"{one.path}: the learning rate was 0")
+
+    code, _, error = pretrain(*flags, "--encoder=resnet34")
+    assert code == 1
+    assert (
+        "published.safetensors: tensor layer1.2.conv1.weight is missing; the file is of a resnet18" in error
+    )
+    assert "Traceback" not in error
+    keras_emoco.weights.save(keras_emoco.encoders.build("resnet18", 64), file)
+    code, _, error = pretrain(*flags)
+    assert code == 1
+    assert "holds results of other settings (init_from" in error
