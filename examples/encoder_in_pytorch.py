@@ -9,6 +9,7 @@ import argparse
 
 import torch
 import torchvision
+from PIL import Image
 from safetensors.torch import load_file
 from torchvision.transforms import v2
 
@@ -26,12 +27,13 @@ encoder.eval()
 
 view = v2.Compose(
     [
+        v2.PILToTensor(),
         v2.ToDtype(torch.float32, scale=True),
         v2.Resize((arguments.image_size, arguments.image_size), antialias=True),
         v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     ]
 )
-images = [torchvision.io.decode_image(path, torchvision.io.ImageReadMode.RGB) for path in arguments.pictures]
+images = [Image.open(path).convert("RGB") for path in arguments.pictures]
 with torch.no_grad():
     features = encoder(torch.stack([view(image) for image in images]))
 for path, row in zip(arguments.pictures, features, strict=True):

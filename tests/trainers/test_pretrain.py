@@ -125,7 +125,7 @@ def test_begins_with_the_weights_of_a_file(pretrain, tmp_path):
     flags = (
         f"--init_from={file}",
         f"--workdir={tmp_path / 'run'}",
-        "--base_learning_rate=0",
+        "--base_learning_rate=1e-12",
         "--max_steps=1",
     )
     code, output, error = pretrain(*flags)
@@ -135,7 +135,7 @@ def test_begins_with_the_weights_of_a_file(pretrain, tmp_path):
     assert account["used"]["layer4.1.conv2.weight"] == "stack3_block1_2_conv/kernel"
     trained = keras.saving.load_model(tmp_path / "run" / "encoder.keras", compile=False)
     for one, two in zip(source.trainable_variables, trained.trainable_variables, strict=True):
-        np.testing.assert_array_equal(one, two, err_msg=f"{one.path}: the learning rate was 0")
+        np.testing.assert_allclose(one, two, atol=1e-6, err_msg=f"{one.path} has hardly moved")
 
     code, _, error = pretrain(*flags, "--encoder=resnet34")
     assert code == 1
