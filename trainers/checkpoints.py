@@ -8,6 +8,8 @@ A checkpoint is a directory `step_<steps done>` of three files and their `SHA256
 import contextlib
 import hashlib
 import json
+import math
+import os
 import pathlib
 import shutil
 import tempfile
@@ -123,6 +125,7 @@ class Checkpoints(keras.callbacks.Callback):
         try:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
+            _reserve(partial / "reserved", [*self.model.variables, *self.model.optimizer.variables])
             self.model.save_weights(partial / "model.weights.h5")
             workdir.write_arrays(partial / "epoch.npz", steps_per_epoch=self.steps_per_epoch, **sums)
             workdir.write_text(partial / "history.json", json.dumps(self.history, indent=1))
@@ -194,6 +197,18 @@ def damage(path: pathlib.Path) -> str | None:
     except (OSError, UnicodeDecodeError) as error:
         return str(error)
     return None
+
+
+def _reserve(file, variables):
+    """Raise OSError unless the disk has room for these: HDF5 ends the process by a fault on a full disk."""
+    # No variable has more than four bytes a number; HDF5 takes pages of its own for each.
+    size = sum(4 * math.prod(v.shape) + 4096 for v in variables) + 2**16
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT)
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    finally:
+        os.close(descriptor)
+        file.unlink()
 
 
 def _write_sums(path):

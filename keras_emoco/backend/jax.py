@@ -89,8 +89,9 @@ def write_rows(variable, indices, rows):
 
 def moving_average(targets, sources, momentum):
     """`target := momentum * target + (1 - momentum) * source` for all pairs of variables in one call."""
+    # In this form the average of a constant is the constant: two products would round apart from it.
     for target, source in zip(targets, sources, strict=True):
-        target.assign(momentum * target.value + (1.0 - momentum) * source.value)
+        target.assign(target.value + (1.0 - momentum) * (source.value - target.value))
 
 
 def gather_replicas(x):

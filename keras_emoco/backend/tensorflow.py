@@ -68,8 +68,9 @@ def write_rows(variable, indices, rows):
 
 def moving_average(targets, sources, momentum):
     """`target := momentum * target + (1 - momentum) * source` for all pairs of variables in one call."""
+    # In this form the average of a constant is the constant: two products would round apart from it.
     for target, source in zip(map(_local, targets), map(_local, sources), strict=True):
-        target.assign(momentum * target + (1.0 - momentum) * source)
+        target.assign_add((1.0 - momentum) * (source - target))
 
 
 def gather_replicas(x):

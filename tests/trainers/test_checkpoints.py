@@ -1,6 +1,8 @@
 """What a checkpoint promises: a run that diverges keeps it, damage is noticed, an epoch goes on inside."""
 
+import contextlib
 import json
+import os
 import shutil
 import subprocess
 
@@ -155,3 +157,39 @@ def test_stopped_after_a_step_it_goes_on_exactly(stop_at, model, tmp_path):
     assert_same(state(model), expected)
     # The logs of the epoch that was cut are those of the whole one.
     assert json.dumps(saver.history) == json.dumps(whole.history)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 2 MiB of its own."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounts a tmpfs, which root alone may")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize("left", [4])
+def test_full_disk_loses_no_checkpoint_and_the_run_goes_on_when_there_is_room(left, model, small_disk):
+    directory = small_disk / "checkpoints"
+    model.fit(batches(), callbacks=[Checkpoints(directory, STEPS)], **FIT)
+    after_first = state(model)
+    with (small_disk / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+        while True:
+            filler.write(bytes(4096))
+    os.truncate(small_disk / "filler", (small_disk / "filler").stat().st_size - 1024 * left)
+    saver = Checkpoints(directory, STEPS)
+    assert saver.restore(model) == STEPS
+    with pytest.raises(
+        OSError, match=r"cannot write the checkpoint of step 6 in .*checkpoint: .*step_000000003\."
+    ):
+        model.fit(batches(STEPS), initial_epoch=1, epochs=2, callbacks=[saver], **FIT)
+    assert [p.name for p in directory.iterdir()] == ["step_000000003"]
+    (small_disk / "filler").unlink()
+    saver = Checkpoints(directory, STEPS)
+    assert saver.restore(model) == STEPS
+    assert_same(state(model), after_first)
+    model.fit(batches(STEPS), initial_epoch=1, epochs=2, callbacks=[saver], **FIT)
+    assert Checkpoints(directory, STEPS).restore(model) == 2 * STEPS

@@ -1,0 +1,34 @@
+"""What the user reads when memory or a picture fails: the errors are the backend's and the reader's own."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_emoco
+from keras_emoco import augment
+from trainers import faults
+
+
+def test_out_of_memory_names_the_flags_that_help():
+    with pytest.raises(Exception) as caught:  # noqa: PT011, each backend has its own
+        keras_emoco.MultiQueueDictionary(num_classes=7, queue_size=10**10, dim=128)
+    message = faults.explain(caught.value)
+    assert message.startswith("out of memory (")
+    assert "--batch_size" in message
+    assert "--queue_size" in message
+
+
+def test_picture_that_does_not_decode_is_named():
+    pictures = [tf.io.encode_jpeg(np.zeros((8, 8, 3), "uint8")).numpy() for _ in range(4)]
+    pictures[2] = pictures[2][:-40]
+    dataset = tf.data.Dataset.from_tensor_slices((pictures, np.zeros(4, int)))
+    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+        next(iter(augment.two_views(dataset, 8, 4)))
+    message = faults.explain(caught.value)
+    assert message.startswith("cannot decode the image")
+    assert "[at example] [2]" in message
+
+
+def test_what_is_no_fault_of_the_machine_keeps_its_traceback():
+    assert faults.explain(KeyError("a bug")) is None
+    assert faults.explain(ValueError("a bug")) is None
