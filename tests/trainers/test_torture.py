@@ -1,6 +1,6 @@
 """A run killed at random moments and started again ends exactly as one never interrupted: difference 0.
 
-`-s` prints the table of kills; `-m slow` kills 20 times; `EMOCO_SEED=1` at other moments.
+`-s` prints the table of kills; `EMOCO_KILLS=20` kills 20 times, `EMOCO_SEED=1` at other moments.
 """
 
 import os
@@ -40,13 +40,11 @@ def content(workdir):
     return arrays, (path / "history.json").read_text()
 
 
-@pytest.mark.parametrize(
-    "kills", [pytest.param(3, id="3"), pytest.param(20, id="20", marks=pytest.mark.slow)]
-)
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_torture(backend, kills, manual_dir, tmp_path):
+def test_torture(backend, manual_dir, tmp_path):
+    kills = os.environ.get("EMOCO_KILLS", "3")
     done = subprocess.run(
-        [sys.executable, PROGRAM, tmp_path, manual_dir, str(kills), os.environ.get("EMOCO_SEED", "0")],
+        [sys.executable, PROGRAM, tmp_path, manual_dir, kills, os.environ.get("EMOCO_SEED", "0")],
         cwd=ROOT,
         env={**os.environ, **ONE_THREAD, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)},
         capture_output=True,
