@@ -20,7 +20,7 @@ from trainers import pretrain, pretrain_flags
 
 STEPS_PER_EPOCH = 4
 # A ResNet of half the depth of the smallest: tracing it is most of a run.
-encoders._RESNETS["resnet10"] = ("basic_block", [1, 1, 1, 1])
+encoders.RESNETS["resnet10"] = ("basic_block", [1, 1, 1, 1])
 
 
 def start(workdir, log, arguments):
