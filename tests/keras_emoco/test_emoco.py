@@ -35,7 +35,8 @@ def build(**settings):
     return keras_emoco.EmoCo(small_encoder(), momentum=0.9, seed=3, **settings)
 
 
-def batches(steps=STEPS, seed=0):
+# With seed 0 an input of a ReLU lies within rounding of its kink: two right programs differ by 4e-4.
+def batches(steps=STEPS, seed=1):
     rng = np.random.default_rng(seed)
     queries = rng.normal(size=(steps * BATCH, 16, 16, 3)).astype("float32")
     keys = queries + 0.3 * rng.normal(size=queries.shape).astype("float32")
