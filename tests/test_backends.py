@@ -18,6 +18,7 @@ FILES = (
     "test_metrics.py",
     "test_multi_queue_dictionary.py",
     "test_optimizers.py",
+    "test_soundness.py",
 )
 
 

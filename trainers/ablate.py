@@ -29,7 +29,6 @@ VARIANTS = {
     "moco_v2": {"dictionary": "shared", "normalization": "l2", "emotion_weight": 0},
     "untrained": {"max_steps": 0},
 }
-PARTS = ("MQ", "L_cont", "L_emo", "N")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,11 +236,11 @@ def text_table(rows: list[dict], title: str) -> str:
     lines = [title]
     lines.append(
         f"{'':18}"
-        + "".join(f"{part:>7}" for part in PARTS)
+        + "".join(f"{part:>7}" for part in published.PARTS)
         + "   seeds   F1     ±   paper  EmoCo minus it (95%)"
     )
     for r in rows:
-        marks = "".join(f"{'x' if r['parts'] and r['parts'][part] else '-':>7}" for part in PARTS)
+        marks = "".join(f"{'x' if r['parts'] and r['parts'][part] else '-':>7}" for part in published.PARTS)
         numbers = f"{len(r['f1']):8}{r['mean']:6.1f}"
         numbers += f"{results.number(r['deviation']):>6}{results.number(r['paper']):>7}"
         c = r["emoco_minus"]
@@ -267,7 +266,7 @@ def draw(directory: pathlib.Path, variants: dict[str, dict]):
 def sweep(directory: pathlib.Path, variants: dict[str, dict]) -> dict[str, list[tuple]]:
     """For Fig. 4: curve -> (lambda, mean F1, deviation or None), the recipe's own lambda among them."""
     run = directory / f"{next(iter(variants))}-seed{int(FLAGS.seeds[0])}"
-    recipe = json.loads((run / "config.json").read_text())["settings"]["emotion_weight"]
+    recipe = features.read_run(run / "encoder.keras")["settings"]["emotion_weight"]
     curves = {}
     for protocol, rows in json.loads((directory / "ablation.json").read_text()).items():
         for r in rows:

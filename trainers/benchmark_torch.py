@@ -1,6 +1,6 @@
 """What the benchmark compares with: plain PyTorch, torchvision and PIL, nothing of this library.
 
-Each public function prepares one case and gives `(run, work)`, as `benchmark_keras` does.
+Each public function but `torchvision` prepares one case and gives `(run, work)`, as `benchmark_keras` does.
 """
 
 import copy
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from trainers import benchmark_data, presets
 
-_LIBRARIES = []
+_LIBRARIES = []  # torch forgets what is declared when the library object goes
 
 
 def product(side: int):
@@ -75,7 +75,7 @@ def _einsum_negatives(queries, labels, queues, prototypes):
 def moco_step(preset: str, channels_last: bool, **changes):
     """One step of MoCo v2 (arXiv:2003.04297) with the encoder, sizes and optimiser of a preset."""
     settings = dataclasses.replace(presets.PRESETS[preset], **changes)
-    resnet = getattr(_torchvision().models, settings.encoder)()
+    resnet = getattr(torchvision().models, settings.encoder)()
     width = resnet.fc.in_features
     hidden = nn.Linear(width, settings.hidden_dim)
     resnet.fc = nn.Sequential(hidden, nn.ReLU(), nn.Linear(settings.hidden_dim, settings.projection_dim))
@@ -111,7 +111,7 @@ def moco_step(preset: str, channels_last: bool, **changes):
 
 def input(face_size: int, image_size: int, count: int, kind: str):
     """MoCo v2's augmentation: `"pil"` as its code has it, or torchvision's `"tensor"` transforms."""
-    _torchvision()
+    torchvision()
     from torchvision.transforms import v2
 
     torch.set_num_threads(1)
@@ -155,7 +155,7 @@ class _PILBlur:
         return image.filter(ImageFilter.GaussianBlur(radius=self.rng.uniform(*self.sigma)))
 
 
-def _torchvision():
+def torchvision():
     """The library, also where its compiled operators do not fit the PyTorch beside it: none is used."""
     try:
         import torchvision

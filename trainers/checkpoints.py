@@ -6,7 +6,6 @@ A checkpoint is a directory `step_<steps done>` of three files and their `SHA256
 """
 
 import contextlib
-import hashlib
 import json
 import math
 import os
@@ -192,7 +191,7 @@ def damage(path: pathlib.Path) -> str | None:
         if sorted(expected) != sorted(FILES):
             return f"{SUMS} does not list {', '.join(FILES)}"
         for name in FILES:
-            if _digest(path / name) != expected[name]:
+            if workdir.sha256(path / name) != expected[name]:
                 return f"{name} differs from its checksum"
     except (OSError, UnicodeDecodeError) as error:
         return str(error)
@@ -214,13 +213,8 @@ def _reserve(file, variables):
 def _write_sums(path):
     for name in FILES:
         workdir.flush(path / name)
-    workdir.write_text(path / SUMS, "".join(f"{_digest(path / name)}  {name}\n" for name in FILES))
+    workdir.write_text(path / SUMS, "".join(f"{workdir.sha256(path / name)}  {name}\n" for name in FILES))
     workdir.flush(path)
-
-
-def _digest(path):
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _reason(error):

@@ -118,7 +118,7 @@ def load(output: pathlib.Path) -> tuple[pathlib.Path, formats.Network]:
             raise ValueError(f"--detector={source} takes images of any size: choose one by --image_size")
     center_crop = FLAGS.center_crop
     if center_crop is None:
-        center_crop = bool(model_card.read_run(source).get("settings", {}).get("center_crop", False))
+        center_crop = features.center_crop(source)
     output.parent.mkdir(parents=True, exist_ok=True)
     return source, formats.Network(encoder, detector, image_size, center_crop)
 
@@ -132,13 +132,7 @@ def load_detector(path: pathlib.Path) -> keras_emoco.AUDetector:
     """
     if not path.is_file():
         raise FileNotFoundError(f"--detector={path} is not there: give the file of a saved AUDetector")
-    try:
-        saved = keras.saving.load_model(path, compile=False)
-    except Exception as error:
-        raise ValueError(
-            f"--detector={path} does not load ({str(error).splitlines()[0]}): give the file of a saved "
-            "AUDetector"
-        ) from error
+    saved = features.load_model("detector", path, "give the file of a saved AUDetector")
     if not isinstance(saved, keras_emoco.AUDetector):
         raise ValueError(
             f"--detector={path} holds a {type(saved).__name__}: give --encoder, or an AUDetector"

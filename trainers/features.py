@@ -28,13 +28,7 @@ def load_encoder(path: pathlib.Path, image_size: int | None = None) -> tuple[ker
             f"--encoder={path} must be a whole model, encoder.keras of a pretraining run; a checkpoint of "
             "weights does not say which encoder it is for"
         )
-    try:
-        encoder = keras.saving.load_model(path, compile=False)
-    except Exception as error:
-        raise ValueError(
-            f"--encoder={path} does not load ({str(error).splitlines()[0]}): give the encoder.keras of a "
-            "pretraining run"
-        ) from error
+    encoder = load_model("encoder", path, "give the encoder.keras of a pretraining run")
     if hasattr(encoder, "encoder"):
         raise ValueError(
             f"--encoder={path} holds a {type(encoder).__name__}, not an encoder: save its `.encoder` instead"
@@ -54,16 +48,33 @@ def load_encoder(path: pathlib.Path, image_size: int | None = None) -> tuple[ker
     return encoder, shape[1] or image_size
 
 
+def load_model(flag: str, path: pathlib.Path, remedy: str) -> keras.Model:
+    """The model in a file that a flag names.
+
+    Raises:
+        ValueError: it holds none; the message ends in the remedy.
+    """
+    try:
+        return keras.saving.load_model(path, compile=False)
+    # The readers of zip, JSON and HDF5 raise a dozen kinds of errors.
+    except Exception as error:
+        raise ValueError(f"--{flag}={path} does not load ({str(error).splitlines()[0]}): {remedy}") from error
+
+
+def read_run(path: pathlib.Path) -> dict:
+    """`config.json` of the run that a file lies in; empty where there is none."""
+    file = path.with_name("config.json")
+    return json.loads(file.read_text()) if file.is_file() else {}
+
+
 def center_crop(path: pathlib.Path) -> bool:
     """Whether the run that wrote an encoder evaluates on the central 224/256; False where there is no run."""
-    config = path.with_name("config.json")
-    return config.exists() and bool(json.loads(config.read_text())["settings"].get("center_crop"))
+    return bool(read_run(path).get("settings", {}).get("center_crop"))
 
 
 def digest(path: pathlib.Path) -> str:
     """SHA-256 of a file, the first 16 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return workdir.sha256(path)[:16]
 
 
 def cached(

@@ -1,6 +1,5 @@
 """The pictures at the end of a pretraining run and of an evaluation."""
 
-import os
 import pathlib
 
 import matplotlib
@@ -11,6 +10,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.manifold import TSNE
 from sklearn.metrics import precision_recall_curve
+
+from trainers import workdir
 
 MAX_POINTS = 1500
 
@@ -218,7 +219,6 @@ def _precision_recall(axes, predictions):
 
 
 def _save(figure, path):
-    temporary = path.with_suffix(".partial.png")
-    figure.savefig(temporary, dpi=100)
+    with workdir.replaced(path) as partial:
+        figure.savefig(partial, dpi=100)
     plt.close(figure)
-    os.replace(temporary, path)

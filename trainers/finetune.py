@@ -86,7 +86,7 @@ def train(encoder: keras.Model, faces: probe.Faces, rows: np.ndarray, recipe: Re
 def predict(detector, faces: probe.Faces, rows: np.ndarray, recipe: Recipe) -> np.ndarray:
     """`(len(rows), A)` probabilities of the fixed view of some faces, in the order of the data."""
     views = augment.images(
-        _subset(faces.examples, rows).map(lambda index, example: example),
+        probe.subset(faces.examples, rows).map(lambda index, example: example),
         recipe.image_size,
         recipe.batch_size,
         crop=recipe.center_crop,
@@ -116,7 +116,7 @@ def batches(faces: probe.Faces, rows: np.ndarray, recipe: Recipe, seed: int) -> 
         return image, labels[index]
 
     return (
-        _subset(faces.examples, rows)
+        probe.subset(faces.examples, rows)
         .shuffle(min(len(rows), SHUFFLE_BUFFER), seed=seed)
         .repeat()
         .enumerate()
@@ -124,15 +124,6 @@ def batches(faces: probe.Faces, rows: np.ndarray, recipe: Recipe, seed: int) -> 
         .batch(recipe.batch_size, drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
     )
-
-
-def _subset(examples, rows):
-    """Dataset of `(row, example)` of some rows, in the order of the data."""
-    chosen = np.zeros(int(examples.cardinality()), bool)
-    chosen[rows] = True
-    chosen = tf.constant(chosen)
-    subset = examples.enumerate().filter(lambda index, _: chosen[index])
-    return subset.apply(tf.data.experimental.assert_cardinality(len(rows)))
 
 
 def _balance(faces, rows):

@@ -41,7 +41,7 @@ def describe(source: pathlib.Path, network, name: str, output: pathlib.Path, dif
         difference: largest difference of its outputs from Keras's.
     """
     size = network.image_size
-    run = read_run(source)
+    run = features.read_run(source)
     settings = run.get("settings", {})
     dataset = settings.get("dataset")
     licence = DATA_LICENCES.get(str(dataset).split("/")[0], "not known: ask the owner of the data")
@@ -70,12 +70,6 @@ def describe(source: pathlib.Path, network, name: str, output: pathlib.Path, dif
         "intended_use": INTENDED_USE,
         "limits": LIMITS,
     }
-
-
-def read_run(source: pathlib.Path) -> dict:
-    """`config.json` of the run that a file lies in; empty where there is none."""
-    file = source.with_name("config.json")
-    return json.loads(file.read_text()) if file.is_file() else {}
 
 
 def write(card: dict, output: pathlib.Path) -> None:

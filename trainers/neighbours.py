@@ -33,11 +33,9 @@ def nearest(faces: probe.Faces, x: np.ndarray, count: int = 6) -> list[np.ndarra
 
 def pictures(faces: probe.Faces, rows: np.ndarray) -> dict[int, np.ndarray]:
     """Row -> decoded picture, of some rows."""
-    wanted = np.zeros(int(faces.examples.cardinality()), bool)
-    wanted[rows] = True
-    wanted = tf.constant(wanted)
-    chosen = faces.examples.enumerate().filter(lambda row, _: wanted[row])
-    decoded = chosen.map(lambda row, face: (row, tf.io.decode_image(face["image"], expand_animations=False)))
+    decoded = probe.subset(faces.examples, rows).map(
+        lambda row, face: (row, tf.io.decode_image(face["image"], expand_animations=False))
+    )
     return {int(row): picture for row, picture in decoded.as_numpy_iterator()}
 
 

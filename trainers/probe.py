@@ -109,6 +109,15 @@ def folds_of(splits: list[str], split_of: np.ndarray, subjects: np.ndarray, name
         raise ValueError(f"{name}: {error}") from error
 
 
+def subset(examples: tf.data.Dataset, rows: np.ndarray) -> tf.data.Dataset:
+    """`(row, example)` of some rows, in the order of the data."""
+    chosen = np.zeros(int(examples.cardinality()), bool)
+    chosen[rows] = True
+    chosen = tf.constant(chosen)
+    found = examples.enumerate().filter(lambda row, _: chosen[row])
+    return found.apply(tf.data.experimental.assert_cardinality(int(np.count_nonzero(chosen))))
+
+
 def _without_image(example):
     return {name: value for name, value in example.items() if name != "image"}
 

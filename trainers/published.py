@@ -4,6 +4,9 @@ import csv
 import dataclasses
 import pathlib
 
+PARTS = ("MQ", "L_cont", "L_emo", "N")
+"""Of EmoCo, as Table IV switches them."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Row:
@@ -47,7 +50,7 @@ def _row(cells):
         cells["method"],
         cells["finetuned"] == "yes",
         cells["quoted"] == "yes",
-        {name: cells[name] == "yes" for name in ("MQ", "L_cont", "L_emo", "N") if cells[name]},
+        {name: cells[name] == "yes" for name in PARTS if cells[name]},
         {int(name[2:]): float(cell) for name, cell in cells.items() if name.startswith("AU") and cell},
         float(cells["average"]),
     )

@@ -5,6 +5,7 @@ No pickle: arrays are `.npz`, the rest is text.
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import pathlib
@@ -133,6 +134,12 @@ def flush(path: pathlib.Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sha256(path: pathlib.Path) -> str:
+    """The checksum of a file, as the command sha256sum prints it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_text(path: pathlib.Path, text: str) -> None:

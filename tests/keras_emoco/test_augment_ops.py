@@ -15,27 +15,16 @@ from PIL import Image, ImageFilter
 from keras_emoco import augment
 from keras_emoco.augment import decoding, ops
 
-_LIBRARIES = []  # torch forgets what is declared when the library object goes
-
 
 @pytest.fixture(scope="module")
 def functional():
     """torchvision.transforms.functional, also where torchvision's compiled operators do not load."""
-    torch = pytest.importorskip("torch")
+    benchmark_torch = pytest.importorskip("trainers.benchmark_torch")
     if importlib.util.find_spec("torchvision") is None:
         pytest.skip("torchvision is not installed")
-    try:
-        import torchvision
-    except RuntimeError as error:
-        if "operator torchvision::nms does not exist" not in str(error):
-            raise
-        _LIBRARIES.append(torch.library.Library("torchvision", "FRAGMENT"))
-        for name in ("nms", "qnms"):
-            _LIBRARIES[-1].define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        import torchvision
+    benchmark_torch.torchvision()
     import torchvision.transforms.functional as functional
 
-    assert torchvision.__version__
     return functional
 
 

@@ -1,5 +1,6 @@
 """Weights in and out, against torchvision's and timm's ResNets in PyTorch, and files that must be refused."""
 
+import importlib.util
 import os
 import pathlib
 import subprocess
@@ -13,25 +14,16 @@ import safetensors.numpy
 from keras_emoco import encoders, weights
 
 torch = pytest.importorskip("torch")
+benchmark_torch = pytest.importorskip("trainers.benchmark_torch")
 ROOT = pathlib.Path(__file__).parents[2]
-_LIBRARIES = []  # torch forgets what is declared when the library object goes
 
 
 @pytest.fixture(scope="module")
 def torchvision():
     """torchvision, also where its compiled operators do not load: ResNets need none of them."""
-    try:
-        import torchvision
-    except ModuleNotFoundError:
+    if importlib.util.find_spec("torchvision") is None:
         pytest.skip("torchvision is not installed")
-    except RuntimeError as error:
-        if "operator torchvision::nms does not exist" not in str(error):
-            raise
-        _LIBRARIES.append(torch.library.Library("torchvision", "FRAGMENT"))
-        for name in ("nms", "qnms"):
-            _LIBRARIES[-1].define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        import torchvision
-    return torchvision
+    return benchmark_torch.torchvision()
 
 
 def trained(network, size=64):

@@ -78,6 +78,20 @@ def pretrain(manual_dir, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def one_thread():
+    """Variables of a process whose sums have one order: threads that race differ in the last bits.
+
+    Through BatchNorm of 28 faces such a difference grows past any tolerance in 16 steps.
+    """
+    return {
+        "TF_NUM_INTRAOP_THREADS": "1",
+        "TF_NUM_INTEROP_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+    }
+
+
+@pytest.fixture(scope="session")
 def process_variables():
     """`process_variables(n)`: for each of n JAX processes of this machine the variables that Keras reads."""
 

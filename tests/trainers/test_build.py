@@ -166,7 +166,7 @@ def test_killed_build_leaves_nothing_that_loads_and_the_next_is_whole(kill_when,
         read("killed")
     for data_dir in ("killed", "whole"):
         process = start(data_dir)
-        assert process.communicate(timeout=300)[1] is not None
-        assert process.returncode == 0
+        _, error = process.communicate(timeout=300)
+        assert process.returncode == 0, error
     assert {name: len(examples) for name, examples in read("killed").items()} == {"train": 3000, "test": 100}
     assert read("killed") == read("whole")

@@ -9,9 +9,6 @@ from PIL import Image
 
 import keras_emoco
 
-# Sums in the order of threads that race grow, through BatchNorm of 28 faces, past any tolerance in 16 steps.
-ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
-
 
 def weights(path):
     return keras.saving.load_model(path, compile=False).get_weights()
@@ -48,14 +45,14 @@ def test_run_to_the_end(pretrain, tmp_path):
     assert "holds a run: give another" in error
 
 
-def test_killed_run_ends_as_one_never_interrupted(pretrain, kill_when, tmp_path):
-    code, _, error = pretrain("--epochs=4", f"--workdir={tmp_path / 'whole'}", **ONE_THREAD)
+def test_killed_run_ends_as_one_never_interrupted(pretrain, kill_when, one_thread, tmp_path):
+    code, _, error = pretrain("--epochs=4", f"--workdir={tmp_path / 'whole'}", **one_thread)
     assert code == 0, error
 
-    process = pretrain("--epochs=4", f"--workdir={tmp_path / 'killed'}", wait=False, **ONE_THREAD)
+    process = pretrain("--epochs=4", f"--workdir={tmp_path / 'killed'}", wait=False, **one_thread)
     kill_when(process, lambda: list((tmp_path / "killed").glob("checkpoints/step_*")))
     assert not (tmp_path / "killed" / "encoder.keras").exists(), "killed before the end"
-    code, output, error = pretrain("--epochs=4", f"--workdir={tmp_path / 'killed'}", **ONE_THREAD)
+    code, output, error = pretrain("--epochs=4", f"--workdir={tmp_path / 'killed'}", **one_thread)
     assert code == 0, error
     assert re.search(r"going on after step \d+", output)
 

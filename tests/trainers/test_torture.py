@@ -14,14 +14,6 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 PROGRAM = pathlib.Path(__file__).with_name("torture.py")
-# Sums in the order of threads that race would differ in their last bits from run to run.
-ONE_THREAD = {
-    "TF_NUM_INTRAOP_THREADS": "1",
-    "TF_NUM_INTEROP_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
-    "PYTHONUNBUFFERED": "1",
-}
 
 
 def content(workdir):
@@ -41,12 +33,18 @@ def content(workdir):
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_torture(backend, manual_dir, tmp_path):
+def test_torture(backend, manual_dir, one_thread, tmp_path):
     kills = os.environ.get("EMOCO_KILLS", "3")
     done = subprocess.run(
         [sys.executable, PROGRAM, tmp_path, manual_dir, kills, os.environ.get("EMOCO_SEED", "0")],
         cwd=ROOT,
-        env={**os.environ, **ONE_THREAD, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)},
+        env={
+            **os.environ,
+            **one_thread,
+            "KERAS_BACKEND": backend,
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+        },
         capture_output=True,
         text=True,
     )
