@@ -35,8 +35,8 @@ def build(**settings):
     return keras_emoco.EmoCo(small_encoder(), momentum=0.9, seed=3, **settings)
 
 
-# Not seed 0: under JAX's first weights an input of a ReLU of the fifth step is 6e-7, and plain PyTorch differs
-# from itself by 4e-4 when its images move by 1e-6. With seed 1 by 8e-7.
+# Not seed 0: under JAX's first weights an input of a ReLU of the fifth step is 6e-7, and plain PyTorch
+# differs from itself by 4e-4 when its images move by 1e-6. With seed 1 by 8e-7.
 def batches(steps=STEPS, seed=1):
     rng = np.random.default_rng(seed)
     queries = rng.normal(size=(steps * BATCH, 16, 16, 3)).astype("float32")
