@@ -46,7 +46,7 @@ def step(preset: str, part: str, **changes):
         changes: values that replace the preset's.
     """
     settings = dataclasses.replace(presets.PRESETS[preset], **changes)
-    model = (keras_emoco.EmoCo if part == "whole" else _EncoderAlone)(
+    model = (keras_emoco.EmoCo if part == "whole" else EncoderAlone)(
         keras_emoco.encoders.build(settings.encoder, settings.image_size),
         num_classes=7,
         queue_size=settings.queue_size,
@@ -65,7 +65,7 @@ def step(preset: str, part: str, **changes):
         run = compiled(lambda: model.dictionary.enqueue(keys, labels), model.dictionary.variables)
     else:
         if part == "encoder":
-            optimizer = _NoUpdate()
+            optimizer = NoUpdate()
         elif settings.optimizer == "adamw":
             optimizer = keras.optimizers.AdamW(1e-4, settings.weight_decay)
         else:
@@ -88,7 +88,7 @@ def input(face_size: int, image_size: int, count: int):
     return run, count
 
 
-class _EncoderAlone(keras_emoco.EmoCo):
+class EncoderAlone(keras_emoco.EmoCo):
     """Encoders and projection heads of both branches and the gradient, without the rest of the method."""
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
@@ -99,7 +99,7 @@ class _EncoderAlone(keras_emoco.EmoCo):
         return logs
 
 
-class _NoUpdate(keras.optimizers.Optimizer):
+class NoUpdate(keras.optimizers.Optimizer):
     """Has every gradient computed, and reads it once, for a compiler would drop one that nobody reads."""
 
     def __init__(self):

@@ -68,9 +68,12 @@ def write_rows(variable, indices, rows):
 
 def moving_average(targets, sources, momentum):
     """`target := momentum * target + (1 - momentum) * source` for all pairs of variables in one call."""
-    # In this form the average of a constant is the constant: two products would round apart from it.
+    # In this form the average of a constant is the constant: two products would round apart from it. The
+    # operation of gradient descent multiplies and subtracts in one pass over memory, which is all it costs.
     for target, source in zip(map(_local, targets), map(_local, sources), strict=True):
-        target.assign_add((1.0 - momentum) * (source - target))
+        tf.raw_ops.ResourceApplyGradientDescent(
+            var=target.handle, alpha=1.0 - momentum, delta=target - source
+        )
 
 
 def gather_replicas(x):
