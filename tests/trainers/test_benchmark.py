@@ -102,6 +102,9 @@ def test_step_and_input_run_to_the_end(tmp_path):
     cases, _ = quick(tmp_path, "step", "MoCo v2", repeats=1)
     assert [case["work"] for case in cases] == [4, 4, 4]
     assert all(np.isfinite(case["value"]) and case["median"] > 0 for case in cases)
+    cases, _ = quick(tmp_path, "step", "parts", repeats=1)
+    assert len(cases) == 5
+    assert all(case["median"] > 0 for case in cases)
     cases, _ = quick(tmp_path, "input", "to 48", repeats=1)
     assert [case["name"] for case in cases] == [
         "EmoCo, tf.data",
