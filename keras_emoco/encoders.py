@@ -11,18 +11,21 @@ RESNETS = {
 }
 # ResNet halves the image five times: below this side its last map has no pixel of its own.
 MIN_IMAGE_SIZE = 32
+# Below it AlexNet's last map is empty.
+MIN_ALEXNET_SIZE = 63
 
 
 def build(backbone: str | keras.Model, image_size: int | None = None) -> keras.Model:
     """An encoder with global average pooling on top.
 
     The ResNets are the torchvision ones (stride in the 3x3, symmetric padding, BatchNorm momentum 0.9 and
-    epsilon 1e-5 in Keras's terms), so that published weights load.
+    epsilon 1e-5 in Keras's terms), so that published weights load. AlexNet is a baseline of Table I, also
+    torchvision's, up to the 4096 features that its last layer classifies.
 
     Args:
-        backbone: `"resnet18"`, `"resnet34"`, `"resnet50"`, `"resnet101"`, or a `keras_hub` or `keras_cv`
-            backbone or any `keras.Model` whose output is a map `(batch, height, width, channels)` or
-            already a vector `(batch, features)`.
+        backbone: `"resnet18"`, `"resnet34"`, `"resnet50"`, `"resnet101"`, `"alexnet"`, or a `keras_hub` or
+            `keras_cv` backbone or any `keras.Model` whose output is a map `(batch, height, width, channels)`
+            or already a vector `(batch, features)`.
         image_size: side of the square RGB images in pixels. Needed with a name; with a model it is checked
             against the model's input where given.
 
@@ -33,6 +36,8 @@ def build(backbone: str | keras.Model, image_size: int | None = None) -> keras.M
     Raises:
         ValueError: unknown name, image too small, or a model whose input or output has another shape.
     """
+    if backbone == "alexnet":
+        return _alexnet(image_size)
     if isinstance(backbone, str):
         return _resnet(backbone, image_size)
     if len(backbone.inputs or []) != 1 or len(backbone.outputs or []) != 1:
@@ -49,8 +54,8 @@ def build(backbone: str | keras.Model, image_size: int | None = None) -> keras.M
 def _resnet(name, image_size):
     if name not in RESNETS:
         raise ValueError(
-            f"unknown encoder {name!r}: use one of {', '.join(RESNETS)}, or pass a keras_hub or keras_cv "
-            "backbone or a keras.Model"
+            f"unknown encoder {name!r}: use one of {', '.join(RESNETS)}, alexnet, or pass a keras_hub or "
+            "keras_cv backbone or a keras.Model"
         )
     if image_size is None or image_size < MIN_IMAGE_SIZE:
         raise ValueError(
@@ -71,6 +76,42 @@ def _resnet(name, image_size):
         image_shape=(image_size, image_size, 3),
     )
     return _pooled(backbone, name)
+
+
+def _alexnet(image_size):
+    if image_size is None or image_size < MIN_ALEXNET_SIZE:
+        raise ValueError(
+            f"image_size must be at least {MIN_ALEXNET_SIZE} pixels for alexnet; got {image_size}"
+        )
+    layers = keras.layers
+
+    def convolution(filters, size, padding, **kwargs):
+        return [layers.ZeroPadding2D(padding), layers.Conv2D(filters, size, activation="relu", **kwargs)]
+
+    def pooling():
+        return layers.MaxPooling2D(3, strides=2)
+
+    def dense():
+        return [layers.Dropout(0.5), layers.Dense(4096, activation="relu", dtype="float32")]
+
+    return keras.Sequential(
+        [
+            keras.Input((image_size, image_size, 3)),
+            *convolution(64, 11, padding=2, strides=4),
+            pooling(),
+            *convolution(192, 5, padding=2),
+            pooling(),
+            *convolution(384, 3, padding=1),
+            *convolution(256, 3, padding=1),
+            *convolution(256, 3, padding=1),
+            pooling(),
+            layers.AdaptiveAveragePooling2D(6),
+            layers.Flatten(),
+            *dense(),
+            *dense(),
+        ],
+        name="alexnet",
+    )
 
 
 def _pooled(backbone, name=None):

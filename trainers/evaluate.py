@@ -13,6 +13,7 @@ from absl import app, flags, logging
 
 from trainers import (
     data,
+    emotions,
     faults,
     features,
     figures,
@@ -102,6 +103,9 @@ def main(_):
             cache = pathlib.Path(FLAGS.cache_dir)
             x = features.cached(cache, digest, encoder, builder, faces, image_size, FLAGS.center_crop)
             runs = linear_runs(faces, x)
+            found = emotions.confusion(faces, x)
+            if found:
+                figures.confusion(directory / "confusion.png", *found)
             if FLAGS.show_faces:
                 draw_neighbours(directory / "neighbours.png", faces, x)
         else:

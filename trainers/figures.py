@@ -9,7 +9,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.manifold import TSNE
-from sklearn.metrics import precision_recall_curve
+from sklearn.metrics import ConfusionMatrixDisplay, precision_recall_curve
 
 from trainers import workdir
 
@@ -147,6 +147,25 @@ def neighbours(path: pathlib.Path, rows: list[tuple]):
             panel.set_title(f"AU {caption}", fontsize=7)
         line[0].set_title(f"{emotion}\nAU {faces[0][1]}", fontsize=7, fontweight="bold")
     figure.suptitle("Held-out faces (left) and the nearest of other people in the same emotion", fontsize=9)
+    _save(figure, path)
+
+
+def confusion(path: pathlib.Path, names: list[str], counts: np.ndarray):
+    """Write the confusion of emotions, each row in percent of the faces with that emotion.
+
+    Args:
+        path: where to.
+        names: of the `E` emotions.
+        counts: `(E, E)`, rows the true emotion, columns the predicted.
+    """
+    figure, axes = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
+    totals = counts.sum(axis=1, keepdims=True)
+    percent = 100 * counts / np.maximum(totals, 1)
+    ConfusionMatrixDisplay(percent, display_labels=names).plot(
+        ax=axes, cmap="Blues", values_format=".0f", xticks_rotation=45, im_kw={"vmin": 0, "vmax": 100}
+    )
+    axes.set_yticks(axes.get_yticks(), [f"{n} ({t})" for n, t in zip(names, totals[:, 0], strict=True)])
+    axes.set(xlabel="taken for", ylabel="emotion (faces)", title="Linear classifier of frozen features, in %")
     _save(figure, path)
 
 

@@ -18,7 +18,7 @@ class Preset:
         "affectnet/csv_7_aligned", "TFDS name of the expression-labelled faces, as given to tfds.load"
     )
     split: str = _field("train", "split to train on, in TFDS's notation: 'train', 'train[:5000]'")
-    encoder: str = _field("resnet50", "resnet18, resnet34, resnet50 or resnet101")
+    encoder: str = _field("resnet50", "resnet18, resnet34, resnet50, resnet101 or alexnet")
     image_size: int = _field(224, "side of the encoder's input in pixels")
     center_crop: bool = _field(True, "evaluate on the central 224/256 of the picture, not the whole")
     batch_size: int = _field(256, "faces in one optimiser step, over all replicas")

@@ -114,6 +114,7 @@ def evaluation(directory: pathlib.Path) -> Section:
             directory,
             {
                 "scores.png": "F1 with 95% intervals, and precision over recall",
+                "confusion.png": "What a linear classifier of the features takes each emotion for",
                 "neighbours.png": "Held-out faces and their nearest of other people in the same emotion",
             },
         ),

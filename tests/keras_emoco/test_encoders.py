@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_emoco import encoders
+from trainers import benchmark_torch
 
 # Parameters of torchvision.models.resnetNN without its 1000-way classifier:
 # 11,689,512 - 513,000, 21,797,672 - 513,000, 25,557,032 - 2,049,000, 44,549,160 - 2,049,000.
@@ -31,6 +32,29 @@ def test_resnet50_strides_in_the_3x3_and_normalizes_as_torchvision():
             assert (layer.momentum, layer.epsilon) == (0.9, 1e-5)
 
 
+@pytest.mark.parametrize("size", [63, 128, 224])
+def test_alexnet_is_torchvisions(size):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    theirs = benchmark_torch.torchvision().models.alexnet().eval()
+    ours = encoders.build("alexnet", image_size=size)
+    weights = []
+    for name, tensor in list(theirs.state_dict().items())[:14]:  # the last two are the classifier's
+        if tensor.ndim == 4:
+            tensor = tensor.permute(2, 3, 1, 0)
+        elif name == "classifier.1.weight":  # it reads channels first
+            tensor = tensor.reshape(4096, 256, 6, 6).permute(2, 3, 1, 0).reshape(-1, 4096)
+        elif tensor.ndim == 2:
+            tensor = tensor.T
+        weights.append(tensor.numpy())
+    ours.set_weights(weights)
+    images = np.random.default_rng(0).normal(size=(2, size, size, 3)).astype("float32")
+    x = theirs.avgpool(theirs.features(torch.tensor(images).permute(0, 3, 1, 2))).flatten(1)
+    expected = theirs.classifier[:6](x).detach().numpy()
+    assert expected.std() > 0.005
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(ours(images)), expected, rtol=1e-4, atol=1e-6)
+
+
 def test_backbones_of_the_user_get_pooling():
     images = keras.Input((32, 32, 3))
     backbone = keras.Model(images, keras.layers.Conv2D(5, 3)(images))
@@ -55,6 +79,8 @@ def test_saved_encoder_loads_as_plain_keras_layers(tmp_path):
 def test_what_is_no_encoder_is_refused():
     with pytest.raises(ValueError, match="unknown encoder 'resnet20': use one of resnet18"):
         encoders.build("resnet20", image_size=64)
+    with pytest.raises(ValueError, match=r"at least 63 pixels for alexnet; got 48"):
+        encoders.build("alexnet", image_size=48)
     with pytest.raises(ValueError, match=r"at least 32 pixels for resnet18.*got 16"):
         encoders.build("resnet18", image_size=16)
     with pytest.raises(ValueError, match="image_size must be at least 32"):

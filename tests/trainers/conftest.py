@@ -42,11 +42,11 @@ def manual_dir(tmp_path_factory):
                 archive.writestr(f"test/{emotion}/{usage}_{label}{i}.jpg", _jpeg(rng, label, 48))
     table = io.StringIO()
     rows = csv.writer(table)
-    rows.writerow(["file", "subject", "AU1", "AU12"])
+    rows.writerow(["file", "subject", "emotion", "AU1", "AU12"])
     with zipfile.ZipFile(directory / "units.zip", "w") as archive:
         for i in range(36):
             units = (i % 2, (i // 2) % 2)
-            rows.writerow([f"{i}.jpg", f"person{i % 6}", *units])
+            rows.writerow([f"{i}.jpg", f"person{i % 6}", ("sad", "happy")[units[1]], *units])
             archive.writestr(f"units/images/{i}.jpg", _jpeg(rng, 2 * units[0] + units[1], 64))
         archive.writestr("units/au.csv", table.getvalue())
     return directory

@@ -57,7 +57,9 @@ def test_linear_to_the_end(evaluate, tmp_path):
     workdir = tmp_path / "linear"
     code, output, error = evaluate(f"--workdir={workdir}", "--show_faces")
     assert code == 0, error
-    assert (workdir / "neighbours.png").exists()
+    for name in ("neighbours.png", "confusion.png"):
+        with Image.open(workdir / name) as picture:
+            picture.verify()
     text = (workdir / "f1.txt").read_text()
     assert text in output
     assert re.search(r"Methods/AU +1 +12 +Avg\.\nthis encoder", text)
