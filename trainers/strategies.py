@@ -15,6 +15,9 @@ PROCESS_VARIABLES = (
     "KERAS_DISTRIBUTION_NUM_PROCESSES",
     "KERAS_DISTRIBUTION_PROCESS_ID",
 )
+# XLA exchanges map and kernel where the map is smaller, and for the result its CPU has only slow loops: at 48
+# pixels a forward pass of ResNet-18 takes 20 times as long as without this pass.
+XLA_CPU_FLAGS = "--xla_disable_hlo_passes=algsimp"
 BACKEND_OF = {"mirrored": "tensorflow", "tpu": "tensorflow", "data_parallel": "jax"}
 
 
@@ -105,6 +108,7 @@ def _data_parallel(virtual_devices):
     import jax
 
     if virtual_devices:
+        os.environ.setdefault("XLA_FLAGS", XLA_CPU_FLAGS)
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_num_cpu_devices", virtual_devices)
     if any(name in os.environ for name in PROCESS_VARIABLES):
