@@ -14,6 +14,7 @@ from absl import app, flags, logging
 from trainers import (
     data,
     emotions,
+    evaluate_flags,
     faults,
     features,
     figures,
@@ -26,44 +27,6 @@ from trainers import (
 )
 
 FLAGS = flags.FLAGS
-FINETUNE_ONLY = ("seeds", "epochs", "batch_size", "base_learning_rate")
-
-
-def define_flags():
-    """What is evaluated, how, and where results go."""
-    flags.DEFINE_string("encoder", None, "encoder.keras of a pretraining run", required=True)
-    flags.DEFINE_string("dataset", "synthetic_faces", "TFDS name of faces with action units")
-    flags.DEFINE_enum("protocol", "linear", ["linear", "finetune"], "frozen features, or the whole network")
-    flags.DEFINE_list("action_units", None, "numbers of the units, e.g. 1,2,4; default all of the data")
-    flags.DEFINE_string("threshold", "0.5", "probability, or 'train': of the best F1 on the training faces")
-    flags.DEFINE_bool("balanced", False, "weigh present and absent faces of each unit equally in training")
-    flags.DEFINE_integer("max_faces", None, "use at most so many faces of each split, the first")
-    flags.DEFINE_list(
-        "seeds", ["0"], "finetune once with each, e.g. 0,1,2 as the paper on GFT; mean over all"
-    )
-    recipe = finetune.Recipe(image_size=0)
-    flags.DEFINE_integer("epochs", recipe.epochs, "finetune: passes over the training faces")
-    flags.DEFINE_integer("batch_size", recipe.batch_size, "finetune: faces in one step")
-    flags.DEFINE_float(
-        "base_learning_rate", recipe.base_learning_rate, "finetune: at a batch of 256; cosine to zero"
-    )
-    flags.DEFINE_integer("image_size", None, "side of the images, for an encoder that takes any")
-    flags.DEFINE_bool(
-        "center_crop",
-        None,
-        "use the central 224/256 of each picture, not the whole; default as the encoder's run has it",
-    )
-    data.define_flags()
-    flags.DEFINE_string(
-        "workdir", None, "where results go; default runs/<protocol>-<dataset>-<encoder's hash>"
-    )
-    flags.DEFINE_string("cache_dir", "runs/features", "where features of the linear protocol are kept")
-    flags.DEFINE_bool(
-        "show_faces",
-        False,
-        "linear: draw faces of the data beside their nearest, neighbours.png; mind the data's licence",
-    )
-    flags.DEFINE_string("compare_to", None, "workdir of another evaluation, for a paired bootstrap")
 
 
 def main(_):
@@ -71,9 +34,9 @@ def main(_):
     if not FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
     try:
-        threshold = read_threshold(FLAGS.threshold)
-        units, seeds = read_integers("action_units"), read_integers("seeds")
-        check_flags()
+        threshold = evaluate_flags.threshold()
+        units, seeds = map(evaluate_flags.integers, ("action_units", "seeds"))
+        evaluate_flags.check()
         encoder, image_size = features.load_encoder(pathlib.Path(FLAGS.encoder), FLAGS.image_size)
         if FLAGS.center_crop is None:
             FLAGS.center_crop = features.center_crop(pathlib.Path(FLAGS.encoder))
@@ -111,62 +74,23 @@ def main(_):
         else:
             runs = finetune_runs(faces, image_size, seeds)
         report(directory, predict_folds(faces, runs, threshold, directory), builder, other)
+        if FLAGS.save_detector:
+            everyone = np.arange(len(faces.subjects))
+            if FLAGS.protocol == "linear":
+                classifiers = probe.fit_linear(faces, x, everyone, class_weight())
+                detector = probe.detector(encoder, classifiers, faces)
+            else:
+                detector = train_detector(faces, everyone, image_size, seeds[0])
+            save(detector, directory)
     except Exception as error:
         faults.end(error)
-
-
-def check_flags():
-    """Refuse flags without use and values out of range.
-
-    Raises:
-        ValueError: a flag of the other protocol, or a number that is not positive.
-    """
-    for name in FINETUNE_ONLY:
-        if FLAGS.protocol == "linear" and FLAGS[name].present:
-            raise ValueError(f"--{name} is for --protocol=finetune: leave it out, or finetune")
-    if FLAGS.protocol == "finetune" and FLAGS.show_faces:
-        raise ValueError("--show_faces is for --protocol=linear: leave it out, or evaluate frozen features")
-    for name in ("epochs", "batch_size", "base_learning_rate", "max_faces", "image_size"):
-        if FLAGS[name].value is not None and not FLAGS[name].value > 0:
-            raise ValueError(f"--{name} must be positive; got {FLAGS[name].value}")
-
-
-def read_integers(name: str) -> list[int] | None:
-    """The numbers of a list flag.
-
-    Raises:
-        ValueError: something else is in it.
-    """
-    value = FLAGS[name].value
-    if value is None:
-        return None
-    if not value or not all(item.strip().isdecimal() for item in value):
-        raise ValueError(f"--{name} must be numbers with commas between them; got {','.join(value)}")
-    return [int(item) for item in value]
-
-
-def read_threshold(text: str) -> float | None:
-    """The number, or None for "train".
-
-    Raises:
-        ValueError: neither.
-    """
-    if text == "train":
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 <= value < 1.0:
-        raise ValueError(f"--threshold must be a probability in [0, 1) or 'train'; got {text}")
-    return value
 
 
 def settings(encoder_digest, image_size, builder, faces) -> dict:
     """What the results depend on."""
     names = ["protocol", "threshold", "balanced", "center_crop"]
     if FLAGS.protocol == "finetune":
-        names += FINETUNE_ONLY
+        names += evaluate_flags.FINETUNE_ONLY
     return {
         "encoder": encoder_digest,
         "dataset": builder.info.full_name,
@@ -190,11 +114,15 @@ def linear_runs(faces, x) -> list:
     """For each fold (name, training rows, test rows, function from training rows to a predictor)."""
 
     def fit(train):
-        weight = "balanced" if FLAGS.balanced else None
-        classifiers = probe.fit_linear(faces, x, train, weight)
+        classifiers = probe.fit_linear(faces, x, train, class_weight())
         return lambda rows: probe.predict(classifiers, x[rows])
 
     return [(f"fold{k}", train, test, fit) for k, (train, test) in enumerate(faces.folds, start=1)]
+
+
+def class_weight() -> str | None:
+    """Of the linear classifiers, as scikit-learn has it."""
+    return "balanced" if FLAGS.balanced else None
 
 
 def draw_neighbours(path, faces, x):
@@ -211,22 +139,12 @@ def draw_neighbours(path, faces, x):
 
 
 def finetune_runs(faces, image_size, seeds) -> list:
-    """The same for each seed and fold; the encoder is loaded anew for each."""
-    recipe = finetune.Recipe(
-        image_size,
-        FLAGS.center_crop,
-        FLAGS.epochs,
-        FLAGS.batch_size,
-        FLAGS.base_learning_rate,
-        FLAGS.balanced,
-    )
+    """The same for each seed and fold."""
 
     def fit_with(seed):
         def fit(train):
-            keras.utils.clear_session()
-            encoder, _ = features.load_encoder(pathlib.Path(FLAGS.encoder), FLAGS.image_size)
-            detector = finetune.train(encoder, faces, train, recipe, seed)
-            return lambda rows: finetune.predict(detector, faces, rows, recipe)
+            detector = train_detector(faces, train, image_size, seed)
+            return lambda rows: finetune.predict(detector, faces, rows, recipe(image_size))
 
         return fit
 
@@ -235,6 +153,26 @@ def finetune_runs(faces, image_size, seeds) -> list:
         for seed in seeds
         for k, (train, test) in enumerate(faces.folds, start=1)
     ]
+
+
+def recipe(image_size: int) -> finetune.Recipe:
+    """How the flags want a detector finetuned."""
+    names = ("center_crop", "epochs", "batch_size", "base_learning_rate", "balanced")
+    return finetune.Recipe(image_size, **{name: FLAGS[name].value for name in names})
+
+
+def train_detector(faces, rows, image_size, seed):
+    """A detector finetuned on some faces; the encoder is loaded anew."""
+    keras.utils.clear_session()
+    encoder, _ = features.load_encoder(pathlib.Path(FLAGS.encoder), FLAGS.image_size)
+    return finetune.train(encoder, faces, rows, recipe(image_size), seed)
+
+
+def save(detector, directory):
+    """Write `detector.keras`."""
+    with workdir.replaced(directory / "detector.keras") as partial:
+        detector.save(partial)
+    print(f"wrote detector.keras in {directory}: trained on all faces, so its F1 is that of the folds")
 
 
 def predict_folds(faces, runs, threshold, directory) -> results.Predictions:
@@ -299,5 +237,5 @@ def report(directory, predictions, builder, other):
 
 
 if __name__ == "__main__":
-    define_flags()
+    evaluate_flags.define()
     app.run(main)

@@ -90,6 +90,7 @@ def markdown(card: dict) -> str:
         ["| setting | value |", "| --- | --- |", *rows] if rows else ["Not known: no config.json of a run."]
     )
     f1 = ["```", card["f1"].rstrip(), "```"] if card["f1"] else ["Not measured in this run."]
+    of_what = "on people not trained on" if card["action_units"] else "of a linear classifier on the features"
     lines = [
         f"# {card['name']}",
         "",
@@ -109,7 +110,7 @@ def markdown(card: dict) -> str:
         "",
         *recipe,
         "",
-        "## F1 in % of a linear classifier on the frozen features",
+        f"## F1 in % {of_what}",
         "",
         *f1,
         "",

@@ -15,12 +15,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+import keras_emoco
 from keras_emoco import augment
 from tfds_builders import folds
 from trainers import data, scores
 
 # Inverse strengths of the L2 penalty, scikit-learn's C.
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
+CERTAIN = 100.0  # a logit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,6 +203,29 @@ def predict(classifiers: list, x: np.ndarray) -> np.ndarray:
     """`(n, A)` probabilities of the classifiers of `fit_linear`."""
     # One that knows a single class gives it the probability 1: times the class, that is 0 or 1.
     return np.stack([c.predict_proba(x)[:, -1] * c.classes_[-1] for c in classifiers], axis=1)
+
+
+def detector(encoder: keras.Model, classifiers: list, faces: Faces) -> keras_emoco.AUDetector:
+    """The classifiers of `fit_linear` on top of their encoder, as one model of images.
+
+    Args:
+        encoder: gave the features; it is frozen.
+        classifiers: of `fit_linear`.
+        faces: whose action units they are for.
+    """
+    found = keras_emoco.AUDetector(encoder, faces.action_units, frozen=True)
+    kernel = np.zeros((encoder.output_shape[-1], len(classifiers)))
+    bias = np.zeros(len(classifiers))
+    for unit, classifier in enumerate(classifiers):
+        if len(classifier.classes_) == 1:
+            # Of a unit that never varied: as near to 0 or 1 as float32 has it.
+            bias[unit] = np.where(classifier.classes_[0], 1, -1) * CERTAIN
+            continue
+        scaler, regression = (step for _, step in classifier.best_estimator_.steps)
+        kernel[:, unit] = regression.coef_[0] / scaler.scale_
+        bias[unit] = regression.intercept_[0] - kernel[:, unit] @ scaler.mean_
+    found.classifier.set_weights([kernel, bias])
+    return found
 
 
 def linear_probe(faces: Faces, x: np.ndarray) -> np.ndarray:

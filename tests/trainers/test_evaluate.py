@@ -72,12 +72,14 @@ def test_linear_to_the_end(evaluate, tmp_path):
     assert json.loads((workdir / "config.json").read_text())["settings"]["protocol"] == "linear"
     assert not list(workdir.rglob("*partial*"))
 
-    # Again, compared with itself: nothing is trained or encoded a second time.
-    code, output, error = evaluate(f"--workdir={workdir}", f"--compare_to={workdir}")
+    # Again, compared with itself: nothing is trained or encoded a second time but the detector.
+    code, output, error = evaluate(f"--workdir={workdir}", f"--compare_to={workdir}", "--save_detector")
     assert code == 0, error
     assert output.count("done before") == 3
     assert "features from" in output
     assert re.search(r"average F1 minus that of .*: \+0\.0 \(95% from \+0\.0 to \+0\.0, p = 1\.000", output)
+    detector = keras.saving.load_model(workdir / "detector.keras")
+    assert detector.action_units == (1, 12)
     code, _, error = evaluate(f"--workdir={workdir}", "--threshold=train")
     assert code != 0
     assert "holds results of other settings (threshold 0.5 -> train)" in error
@@ -95,16 +97,17 @@ def test_other_backends_predict_the_same(evaluate, backend, tmp_path):
         np.testing.assert_allclose(mine, other, atol=1e-3)
 
 
-def test_killed_finetuning_ends_as_one_never_interrupted(evaluate, kill_when, tmp_path):
+def test_killed_finetuning_ends_as_one_never_interrupted(evaluate, kill_when, one_thread, tmp_path):
     flags = ("--protocol=finetune", "--epochs=6", "--batch_size=8", "--threshold=train", "--balanced")
-    code, _, error = evaluate(*flags, f"--workdir={tmp_path / 'whole'}")
+    code, _, error = evaluate(*flags, "--save_detector", f"--workdir={tmp_path / 'whole'}", **one_thread)
     assert code == 0, error
 
-    process = evaluate(*flags, f"--workdir={tmp_path / 'killed'}", wait=False)
+    assert (tmp_path / "whole" / "detector.keras").exists()
+    process = evaluate(*flags, f"--workdir={tmp_path / 'killed'}", wait=False, **one_thread)
     first = tmp_path / "killed" / "folds" / "seed0-fold1.npz"
     kill_when(process, first.exists)
     assert not (tmp_path / "killed" / "scores.json").exists(), "killed before the end"
-    code, output, error = evaluate(*flags, f"--workdir={tmp_path / 'killed'}")
+    code, output, error = evaluate(*flags, f"--workdir={tmp_path / 'killed'}", **one_thread)
     assert code == 0, error
     assert "seed0-fold1: done before" in output
     assert (tmp_path / "killed" / "scores.json").exists()

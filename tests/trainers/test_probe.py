@@ -1,5 +1,6 @@
 """The linear protocol against scikit-learn, and faces that cannot be evaluated."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -62,6 +63,18 @@ def test_linear_probe_equals_scikit_learn():
     assert result[0] > 60
     assert (result[2], result[3]) == (100, 0)
     assert np.isnan(result[4])
+
+
+def test_detector_gives_the_probabilities_of_the_classifiers():
+    labels, x = faces()
+    classifiers = probe.fit_linear(labels, x, labels.folds[0][0])
+    images = keras.Input((1, x.shape[1], 3))
+    encoder = keras.Model(images, images[:, 0, :, 0])
+    detector = probe.detector(encoder, classifiers, labels)
+    pictures = np.repeat(x[:, None, :, None], 3, axis=-1).astype("float32")
+    found = detector.predict(pictures, verbose=0)["probabilities"]
+    np.testing.assert_allclose(found, probe.predict(classifiers, x), atol=1e-5)
+    assert detector.action_units == tuple(labels.action_units)
 
 
 def test_balanced_predicts_the_rare_unit_more_often():
