@@ -11,8 +11,8 @@ RESNETS = {
 }
 # ResNet halves the image five times: below this side its last map has no pixel of its own.
 MIN_IMAGE_SIZE = 32
-# Below it AlexNet's last map is empty.
-MIN_ALEXNET_SIZE = 63
+# Below the first AlexNet's last map is empty, below the second it is one pixel.
+MIN_ALEXNET_SIZE, ALEXNET_MAP_SIZE = 63, 95
 
 
 def build(backbone: str | keras.Model, image_size: int | None = None) -> keras.Model:
@@ -105,7 +105,8 @@ def _alexnet(image_size):
             *convolution(256, 3, padding=1),
             *convolution(256, 3, padding=1),
             pooling(),
-            layers.AdaptiveAveragePooling2D(6),
+            # In a graph Keras's adaptive pooling cannot spread a single pixel.
+            layers.UpSampling2D(6) if image_size < ALEXNET_MAP_SIZE else layers.AdaptiveAveragePooling2D(6),
             layers.Flatten(),
             *dense(),
             *dense(),
