@@ -19,10 +19,10 @@ from keras_emoco.augment import decoding, ops
 @pytest.fixture(scope="module")
 def functional():
     """torchvision.transforms.functional, also where torchvision's compiled operators do not load."""
-    benchmark_torch = pytest.importorskip("trainers.benchmark_torch")
+    peers = pytest.importorskip("trainers.benchmark.peers")
     if importlib.util.find_spec("torchvision") is None:
         pytest.skip("torchvision is not installed")
-    benchmark_torch.torchvision()
+    peers.torchvision()
     import torchvision.transforms.functional as functional
 
     return functional

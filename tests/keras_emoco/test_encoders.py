@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from keras_emoco import encoders
-from trainers import benchmark_torch
 
 # Parameters of torchvision.models.resnetNN without its 1000-way classifier:
 # 11,689,512 - 513,000, 21,797,672 - 513,000, 25,557,032 - 2,049,000, 44,549,160 - 2,049,000.
@@ -34,9 +33,9 @@ def test_resnet50_strides_in_the_3x3_and_normalizes_as_torchvision():
 
 @pytest.mark.parametrize("size", [63, 94, 95, 128, 224])
 def test_alexnet_is_torchvisions(size):
-    torch = pytest.importorskip("torch")
+    torch, peers = pytest.importorskip("torch"), pytest.importorskip("trainers.benchmark.peers")
     torch.manual_seed(0)
-    theirs = benchmark_torch.torchvision().models.alexnet().eval()
+    theirs = peers.torchvision().models.alexnet().eval()
     ours = encoders.build("alexnet", image_size=size)
     weights = []
     for name, tensor in list(theirs.state_dict().items())[:14]:  # the last two are the classifier's

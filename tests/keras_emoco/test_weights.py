@@ -14,7 +14,7 @@ import safetensors.numpy
 from keras_emoco import encoders, weights
 
 torch = pytest.importorskip("torch")
-benchmark_torch = pytest.importorskip("trainers.benchmark_torch")
+peers = pytest.importorskip("trainers.benchmark.peers")
 ROOT = pathlib.Path(__file__).parents[2]
 
 
@@ -23,7 +23,7 @@ def torchvision():
     """torchvision, also where its compiled operators do not load: ResNets need none of them."""
     if importlib.util.find_spec("torchvision") is None:
         pytest.skip("torchvision is not installed")
-    return benchmark_torch.torchvision()
+    return peers.torchvision()
 
 
 def trained(network, size=64):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainers import benchmark_cases, benchmark_data, benchmark_process, benchmark_torch
+from trainers.benchmark import cases, data, peers, process
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -47,7 +47,7 @@ def quick(directory, part, only, repeats=3):
 def test_peers_give_the_loss_of_the_paper():
     # K is no multiple of anything, and the second call meets the keys that the first has put into the queues.
     sizes = {"batch": 9, "classes": 4, "size": 21, "dim": 8}
-    arrays = {name: array.astype("float64") for name, array in benchmark_data.head(**sizes).items()}
+    arrays = {name: array.astype("float64") for name, array in data.head(**sizes).items()}
     prototypes = arrays["prototypes"] / np.linalg.norm(arrays["prototypes"], axis=1, keepdims=True)
     labels = arrays["labels"].astype(int)
 
@@ -69,7 +69,7 @@ def test_peers_give_the_loss_of_the_paper():
         filled[y] += 1
     second = loss()
     assert abs(first - second) > 1e-3
-    for peer in (benchmark_torch.plain_head, benchmark_torch.einsum_head):
+    for peer in (peers.plain_head, peers.einsum_head):
         run, _ = peer(**sizes)
         np.testing.assert_allclose([run(), run()], [first, second], rtol=1e-5)
 
@@ -129,6 +129,6 @@ def test_unknown_parts_are_refused(arguments, message):
 
 
 def test_a_case_that_fails_says_why():
-    case = benchmark_cases.Case("peer", "benchmark_torch.product", {"side": -1})
+    case = cases.Case("peer", "peers.product", {"side": -1})
     with pytest.raises(RuntimeError, match=r"(?s)peer:\nTraceback.*negative dimension"):
-        benchmark_process.measure((case,), repeats=1, seconds=0.0)
+        process.measure((case,), repeats=1, seconds=0.0)

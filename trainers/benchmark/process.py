@@ -7,7 +7,7 @@ import os
 import time
 import traceback
 
-from trainers.benchmark_cases import Case
+from trainers.benchmark.cases import Case
 
 STARTUP_SECONDS = 900
 
@@ -123,7 +123,7 @@ def _serve(pipe, case, seconds):
         if case.one_core:
             os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         module, function = case.prepare.split(".")
-        run, work = getattr(importlib.import_module(f"trainers.{module}"), function)(**case.options)
+        run, work = getattr(importlib.import_module(f"trainers.benchmark.{module}"), function)(**case.options)
         resident = _memory("VmRSS")
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")  # The peak is counted from here.

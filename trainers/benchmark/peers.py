@@ -1,6 +1,6 @@
 """What the benchmark compares with: plain PyTorch, torchvision and PIL, nothing of this library.
 
-Each public function but `torchvision` prepares one case and gives `(run, work)`, as `benchmark_keras` does.
+Each public function but `torchvision` prepares one case and gives `(run, work)`, as `emoco` does.
 """
 
 import copy
@@ -13,7 +13,8 @@ from PIL import Image, ImageFilter
 from torch import nn
 from torch.nn import functional
 
-from trainers import benchmark_data, presets
+from trainers import presets
+from trainers.benchmark import data
 
 _LIBRARIES = []  # torch forgets what is declared when the library object goes
 
@@ -35,7 +36,7 @@ def einsum_head(batch: int, classes: int, size: int, dim: int):
 
 
 def _head(negatives, batch, classes, size, dim, temperature=0.2):
-    arrays = {k: torch.from_numpy(v) for k, v in benchmark_data.head(batch, classes, size, dim).items()}
+    arrays = {k: torch.from_numpy(v) for k, v in data.head(batch, classes, size, dim).items()}
     queries, keys, labels = arrays["queries"].requires_grad_(), arrays["keys"], arrays["labels"].long()
     queues = arrays["queues"].transpose(1, 2).contiguous()  # (C, D, K), as MoCo's buffer is
     pointers = torch.zeros(classes, dtype=torch.long)
@@ -115,7 +116,7 @@ def input(face_size: int, image_size: int, count: int, kind: str):
     from torchvision.transforms import v2
 
     torch.set_num_threads(1)
-    files = benchmark_data.faces(count, face_size)
+    files = data.faces(count, face_size)
     sigma = tuple(s * image_size / 224 for s in (0.1, 2.0))
     # Taps that reach three sigma, as in this library.
     taps = 2 * int(np.ceil(3 * sigma[1])) + 1

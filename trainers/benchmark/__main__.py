@@ -12,14 +12,14 @@ import sys
 
 from absl import app, flags
 
-from trainers import benchmark_cases, benchmark_process
+from trainers.benchmark import cases, process
 
 FLAGS = flags.FLAGS
 
 
 def define_flags():
     """What to measure and how long."""
-    flags.DEFINE_list("backends", list(benchmark_cases.BACKENDS), "Keras backends to measure")
+    flags.DEFINE_list("backends", list(cases.BACKENDS), "Keras backends to measure")
     flags.DEFINE_string("only", "", "measure the comparisons whose title matches this regular expression")
     flags.DEFINE_integer("repeats", 7, "rounds over the contenders", lower_bound=1)
     flags.DEFINE_float("seconds", 0.5, "least time of one measurement", lower_bound=0.0)
@@ -30,18 +30,18 @@ def define_flags():
 def main(arguments):
     """Measure, print and write; what is done is in the files while the rest is measured."""
     # The measuring processes import this module, and need no matplotlib.
-    from trainers import benchmark_report
+    from trainers.benchmark import report as reports
 
     parts = arguments[1:] or ["all"]
-    unknown = [part for part in parts if part not in (*benchmark_cases.PARTS, "all")]
+    unknown = [part for part in parts if part not in (*cases.PARTS, "all")]
     if unknown:
         sys.exit(f"error: no part {unknown[0]!r}: use head, step, input or all")
-    unknown = [backend for backend in FLAGS.backends if backend not in benchmark_cases.BACKENDS]
+    unknown = [backend for backend in FLAGS.backends if backend not in cases.BACKENDS]
     if unknown:
-        sys.exit(f"error: --backends: no backend {unknown[0]!r}: use {', '.join(benchmark_cases.BACKENDS)}")
+        sys.exit(f"error: --backends: no backend {unknown[0]!r}: use {', '.join(cases.BACKENDS)}")
     comparisons = [
         comparison
-        for part, of_part in benchmark_cases.PARTS.items()
+        for part, of_part in cases.PARTS.items()
         if part in parts or "all" in parts
         for comparison in of_part(tuple(FLAGS.backends), FLAGS.quick)
         if re.search(FLAGS.only, comparison.title)
@@ -53,10 +53,10 @@ def main(arguments):
     report = {"command": sys.argv, "machine": _machine(), "comparisons": []}
     for comparison in comparisons:
         seconds = 0.0 if FLAGS.quick else FLAGS.seconds
-        results = benchmark_process.measure(comparison.cases, FLAGS.repeats, seconds)
-        report["comparisons"].append(benchmark_report.as_json(comparison, results))
-        print(benchmark_report.table(report["comparisons"][-1]), flush=True)
-        benchmark_report.write(output, report)
+        results = process.measure(comparison.cases, FLAGS.repeats, seconds)
+        report["comparisons"].append(reports.as_json(comparison, results))
+        print(reports.table(report["comparisons"][-1]), flush=True)
+        reports.write(output, report)
     print(f"wrote {output / 'benchmark.json'} and {output / 'benchmark.png'}")
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import pathlib
 
 import matplotlib
@@ -12,8 +11,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from trainers.benchmark_cases import Comparison
-from trainers.benchmark_process import Result
+from trainers import workdir
+from trainers.benchmark.cases import Comparison
+from trainers.benchmark.process import Result
 
 
 def as_json(comparison: Comparison, results: list[Result]) -> dict:
@@ -59,12 +59,11 @@ def table(comparison: dict) -> str:
 
 def write(directory: pathlib.Path, report: dict) -> None:
     """Write `benchmark.json` and `benchmark.png`, each whole or not at all."""
-    (directory / "benchmark.partial.json").write_text(json.dumps(report, indent=1))
-    os.replace(directory / "benchmark.partial.json", directory / "benchmark.json")
+    workdir.write_text(directory / "benchmark.json", json.dumps(report, indent=1))
     figure = _plot(report["comparisons"])
-    figure.savefig(directory / "benchmark.partial.png", dpi=100)
+    with workdir.replaced(directory / "benchmark.png") as partial:
+        figure.savefig(partial, dpi=100)
     plt.close(figure)
-    os.replace(directory / "benchmark.partial.png", directory / "benchmark.png")
 
 
 def _plot(comparisons):

@@ -12,13 +12,14 @@ import tensorflow as tf
 from keras import ops
 
 import keras_emoco
-from trainers import benchmark_data, presets
-from trainers.benchmark_backends import compiled, training_step, value_and_gradient
+from trainers import presets
+from trainers.benchmark import data
+from trainers.benchmark.backends import compiled, training_step, value_and_gradient
 
 
 def head(batch: int, classes: int, size: int, dim: int):
     """Loss, gradient and enqueue; `work` counts the two products of the queries with their own queue."""
-    arrays = benchmark_data.head(batch, classes, size, dim)
+    arrays = data.head(batch, classes, size, dim)
     dictionary = keras_emoco.MultiQueueDictionary(classes, size, dim)
     dictionary.queues.assign(arrays.pop("queues"))
     queries, keys, labels, prototypes = (ops.convert_to_tensor(array) for array in arrays.values())
@@ -77,7 +78,7 @@ def step(preset: str, part: str, **changes):
 
 def input(face_size: int, image_size: int, count: int):
     """`count` JPEG files to two views each."""
-    files = benchmark_data.faces(count, face_size)
+    files = data.faces(count, face_size)
     examples = tf.data.Dataset.from_tensor_slices((files, np.zeros(count, "int64")))
     # Taken from the start at each call, because an iterator would make batches between the calls.
     batches = keras_emoco.augment.two_views(examples, image_size, count // 4, num_parallel_calls=1).take(4)

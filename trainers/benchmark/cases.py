@@ -14,7 +14,7 @@ class Case:
 
     Attributes:
         name: in tables and plots.
-        prepare: `"module.function"` in `trainers`; called with `options`, it gives what is timed.
+        prepare: `"module.function"` in `trainers.benchmark`; called with `options`, it gives what is timed.
         options: arguments of `prepare`.
         backend: Keras's, of the process.
         one_core: run the process on one core.
@@ -46,14 +46,14 @@ def head(backends: tuple[str, ...], quick: bool) -> list[Comparison]:
     """The contrastive head: against its peers, over the number of classes, over the size of the queues."""
     sizes = {"batch": 16, "size": 256, "dim": 16} if quick else {"batch": 256, "size": 65536, "dim": 128}
     keys = (64, 128) if quick else (4096, 16384, 65536, 262144)
-    product = Case("float32 product", "benchmark_torch.product", {"side": 64 if quick else 2048})
+    product = Case("float32 product", "peers.product", {"side": 64 if quick else 2048})
 
     def ours(backend, name=None, **options):
-        return Case(name or f"EmoCo, {backend}", "benchmark_keras.head", {**sizes, **options}, backend)
+        return Case(name or f"EmoCo, {backend}", "emoco.head", {**sizes, **options}, backend)
 
     def peer(name, function, classes):
         options = {**sizes, "classes": classes}
-        return Case(name, f"benchmark_torch.{function}", options)
+        return Case(name, f"peers.{function}", options)
 
     text = "batch {batch}, K {size}, D {dim}".format(**sizes)
     against_peers = Comparison(
@@ -83,11 +83,11 @@ def step(backends: tuple[str, ...], quick: bool) -> list[Comparison]:
     comparisons = []
     for title, options in recipes.items():
         peers = tuple(
-            Case(name, "benchmark_torch.moco_step", {**options, "channels_last": last})
+            Case(name, "peers.moco_step", {**options, "channels_last": last})
             for name, last in (("MoCo v2, PyTorch", False), ("MoCo v2, PyTorch, channels last", True))
         )
         steps = tuple(
-            Case(f"EmoCo, {backend}", "benchmark_keras.step", {**options, "part": "whole"}, backend)
+            Case(f"EmoCo, {backend}", "emoco.step", {**options, "part": "whole"}, backend)
             for backend in backends
         )
         comparisons.append(Comparison(f"{title}: against MoCo v2", "images", (*steps, *peers)))
@@ -100,8 +100,7 @@ def step(backends: tuple[str, ...], quick: bool) -> list[Comparison]:
                 "enqueue": "enqueue alone",
             }
             cases = tuple(
-                Case(name, "benchmark_keras.step", {**options, "part": part}, backend)
-                for part, name in names.items()
+                Case(name, "emoco.step", {**options, "part": part}, backend) for part, name in names.items()
             )
             comparisons.append(Comparison(f"{title}: parts, {backend}", "images", cases))
     return comparisons
@@ -113,10 +112,10 @@ def input(backends: tuple[str, ...], quick: bool) -> list[Comparison]:
     comparisons = []
     for title, (face_size, image_size) in settings.items():
         options = {"face_size": face_size, "image_size": image_size, "count": 4 if quick else 64}
-        cases = [Case("EmoCo, tf.data", "benchmark_keras.input", options, "tensorflow", one_core=True)]
+        cases = [Case("EmoCo, tf.data", "emoco.input", options, "tensorflow", one_core=True)]
         for name, kind in (("torchvision, PIL images", "pil"), ("torchvision, tensors", "tensor")):
             peer = {**options, "kind": kind}
-            cases.append(Case(name, "benchmark_torch.input", peer, one_core=True))
+            cases.append(Case(name, "peers.input", peer, one_core=True))
         comparisons.append(Comparison(f"input: {title}, one core", "images", tuple(cases)))
     return comparisons
 
