@@ -45,7 +45,7 @@ class Predictor:
     """
 
     def __init__(self, detector: keras_emoco.AUDetector, image_size: int, center_crop: bool):
-        self.detector = detector
+        self.detector, self.image_size, self.center_crop = detector, image_size, center_crop
         self.names = [f"AU{unit}" for unit in detector.action_units]
         self.view = view_function(image_size, center_crop)
         self._find = align.Detector()
