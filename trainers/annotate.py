@@ -10,6 +10,7 @@ from trainers.predictor import Face
 # A picture of fewer pixels is enlarged, lest the bars be too small to read.
 _READABLE = 480
 _PRESENT, _ABSENT, _BOX = "#ff9d2e", "#7fa7c9", "#40ff80"
+_TRACK = (255, 255, 255, 50)  # what a bar of 1 would fill
 
 
 def annotated(image: np.ndarray, faces: Sequence[Face], names: Sequence[str]) -> Image.Image:
@@ -75,10 +76,11 @@ def _bars(draw, place, row, probabilities, names, font):
     draw.rectangle((left, top, left + 9 * row - 1, top + len(names) * row - 1), fill=(0, 0, 0, 170))
     for name, probability in zip(names, probabilities, strict=True):
         color = _PRESENT if probability >= 0.5 else _ABSENT
-        draw.text((left + row // 4, top), name, color, font)
-        length = round(4 * row * float(probability))
-        if length:
-            start = left + 3 * row
-            draw.rectangle((start, top + row // 5, start + length - 1, top + row - row // 5 - 1), fill=color)
-        draw.text((left + 7 * row + row // 4, top), f"{100 * probability:.0f}", color, font)
+        start, middle = left + 3 * row, top + row / 2
+        draw.text((left + row // 4, middle), name, color, font, anchor="lm")
+        draw.text((left + 7 * row + row // 4, middle), f"{100 * probability:.0f}", color, font, anchor="lm")
+        for length, fill in ((4 * row, _TRACK), (round(4 * row * float(probability)), color)):
+            if length:
+                corners = start, top + row // 5, start + length - 1, top + row - row // 5 - 1
+                draw.rectangle(corners, fill=fill)
         top += row

@@ -75,7 +75,7 @@ def main(arguments):
     except (ValueError, OSError, ImportError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit(f"stopped: what was done until then is in {partial}")
+        sys.exit(f"stopped: what was done until then is in {partial}, until the next run")
     print(
         f"{counts['face']} faces; {counts['no_face']} pictures or frames without a face, "
         f"{counts['unreadable']} unreadable: all are in {output / 'predictions.csv'}. "
