@@ -132,18 +132,26 @@ def page(predict: predictor.Predictor, faces: gallery.Gallery | None):
             raise gradio.Error(str(error)) from error
 
     emotions = faces.emotions if faces else []
+    # Without it there is a button that uploads to Hugging Face.
+    buttons = ["download", "fullscreen"]
     with gradio.Blocks(title="Action units", delete_cache=(KEPT, KEPT)) as blocks:
         gradio.Markdown("# Action units of a face")
         with gradio.Row():
             picture = gradio.Image(type="filepath", image_mode=None, label="picture", height=320)
-            crop = gradio.Image(format="png", label="aligned face", height=320, interactive=False)
+            crop = gradio.Image(
+                format="png", label="aligned face", height=320, interactive=False, buttons=buttons
+            )
             bars = gradio.Label(label="probability of each action unit", show_heading=False)
         text = gradio.Markdown("Give a picture with a face.")
         emotion = gradio.Dropdown(
             emotions, value=emotions[0] if emotions else None, label="emotion", visible=bool(emotions)
         )
         nearest = gradio.Gallery(
-            label="nearest training faces of this emotion", columns=6, height=240, visible=bool(emotions)
+            label="nearest training faces of this emotion",
+            columns=6,
+            height=240,
+            visible=bool(emotions),
+            buttons=buttons,
         )
         gradio.on(
             [picture.change, emotion.change],

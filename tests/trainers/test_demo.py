@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import os
 import pathlib
 import shutil
@@ -22,7 +23,7 @@ import keras_emoco
 from keras_emoco import align, augment
 from tfds_builders.synthetic_faces.faces import sample_face
 from tfds_builders.synthetic_faces.render import render
-from trainers import demo, gallery, predictor, probe
+from trainers import data, demo, gallery, predictor, probe
 
 pytest.importorskip("mtcnn", reason="needs the extra keras-emoco[align]")
 ROOT = pathlib.Path(__file__).parents[2]
@@ -123,6 +124,24 @@ def test_pictures_without_a_face_or_unreadable_are_answered(predict, tmp_path, p
     assert demo.examine(predict, None, str(tmp_path / "two.png"), None)[3].startswith("2 faces were found")
 
 
+def test_data_of_the_run_beside_is_known_where_it_is_built(manual_dir, tmp_path, tmp_path_factory):
+    data_dir = str(tmp_path_factory.getbasetemp() / "tensorflow_datasets")
+    data.prepare("fer2013", data_dir, manual_dir)
+    data.prepare("action_unit_folder/units", data_dir, manual_dir)
+
+    def known(dataset, directory=data_dir):
+        (tmp_path / "config.json").write_text(json.dumps({"settings": {"dataset": dataset}}))
+        return gallery.built_for(tmp_path / "encoder.keras", directory)
+
+    assert gallery.built_for(tmp_path / "encoder.keras", data_dir) is None, "no run is beside"
+    assert known("fer2013") == "fer2013"
+    assert known("fer2013", str(tmp_path)) is None, "it is not built there"
+    assert known("no_such_data") is None
+    builder = data.prepare("action_unit_folder/units", data_dir)
+    with pytest.raises(ValueError, match=r"action_unit_folder/units.* has no emotions to choose from"):
+        gallery.load(builder, None, 32, False, 10)
+
+
 @pytest.fixture(scope="module")
 def server(detector_file, manual_dir, tmp_path_factory):
     """Address of the program in a process of its own, with the made-up FER2013."""
@@ -195,6 +214,8 @@ def test_page_in_a_browser(server, detector_file, picture, tmp_path):
         shown = sorted(text.split() for text in page.locator(".confidence-set").all_inner_texts())
         # The picture, its aligned face and six others, each loaded.
         page.wait_for_function("[...document.images].filter(image => image.naturalWidth).length >= 8")
+        assert page.get_by_label("Download").count() > 0
+        assert page.get_by_label("Share").count() == 0, "its button would upload the face"
         page.screenshot(path=tmp_path / "page.png", full_page=True)
         browser.close()
     names = [f"AU{unit}" for unit in UNITS]
