@@ -51,8 +51,10 @@ def emotion_batches(
 
     Example:
     ```python
-    faces = keras_emoco.data.emotion_batches("fer2013", image_size=48, batch_size=128)
-    model.fit(faces, steps_per_epoch=28709 // 128, epochs=10)
+    from keras_emoco import data
+
+    batches = data.emotion_batches("fer2013", image_size=48, batch_size=128)
+    model.fit(batches, steps_per_epoch=28709 // 128, epochs=10)
     ```
     """
     examples = emotion_examples(builder, split=split, data_dir=data_dir, balance=balance, seed=seed)
