@@ -14,10 +14,10 @@ ROOT = pathlib.Path(__file__).parents[2]
 CHILD = """
 import pathlib, sys
 sys.path[:0] = [{root!r}, {here!r}]
-import tensorflow_datasets as tfds
+from tensorflow_datasets.core import shuffle
 import build_cost
 if {limit}:
-    tfds.core.shuffle.MAX_MEM_BUFFER_SIZE, tfds.core.shuffle.BUCKETS_NUMBER = {limit}, 50
+    shuffle.MAX_MEM_BUFFER_SIZE, shuffle.BUCKETS_NUMBER = {limit}, 50
 images = [path.read_bytes() for path in sorted(pathlib.Path({images!r}).iterdir())]
 build_cost.peak_growth(images, 10)
 print("growth", *build_cost.peak_growth(images, 40), *build_cost.peak_growth(images, 160))
