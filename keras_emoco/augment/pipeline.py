@@ -5,11 +5,8 @@ Not a reader of files: `examples` come from TFDS or from the caller.
 
 import tensorflow as tf
 
-from keras_emoco.augment import decoding
+from keras_emoco.augment import decoding, stream
 from keras_emoco.augment.views import MOCO_V2, Policy, center_view, random_view
-
-SHUFFLE_BUFFER = 2**15
-"""Most examples held in memory for shuffling unless `shuffle_buffer` says otherwise."""
 
 
 def two_views(
@@ -21,7 +18,7 @@ def two_views(
     seed: int = 0,
     first_step: int = 0,
     num_examples: int | None = None,
-    shuffle_buffer: int = SHUFFLE_BUFFER,
+    shuffle_buffer: int = stream.SHUFFLE_BUFFER,
     num_parallel_calls: int = tf.data.AUTOTUNE,
     num_shards: int = 1,
     shard: int = 0,
@@ -66,45 +63,10 @@ def two_views(
     """
     _check_examples(examples)
     num_examples = _num_examples(examples, num_examples)
-    if not 1 <= batch_size <= num_examples:
-        raise ValueError(
-            f"batch_size: expected 1 to {num_examples}, the number of examples, as every batch is full; "
-            f"got {batch_size}"
-        )
-    if batch_size % num_shards or not 0 <= shard < num_shards:
-        raise ValueError(
-            f"expected a batch_size that num_shards divides, and 0 <= shard < num_shards; got "
-            f"batch_size={batch_size}, num_shards={num_shards}, shard={shard}"
-        )
-    if first_step < 0:
-        raise ValueError(f"first_step: expected at least 0; got {first_step}")
-    steps_per_epoch = num_examples // batch_size
-    share = batch_size // num_shards
-    first_epoch, first_step_of_epoch = divmod(first_step, steps_per_epoch)
+    examples = examples.apply(tf.data.experimental.assert_cardinality(num_examples)).map(_image_and_label)
 
-    numbered = (
-        examples.apply(tf.data.experimental.assert_cardinality(num_examples))
-        .map(_image_and_label)
-        .enumerate()
-    )
-
-    def shuffled_epoch(epoch):
-        # Dataset.shuffle mixes its graph's seed into its own; set here, lest it be the user's global seed.
-        tf.compat.v1.set_random_seed(1)
-        epoch_seed = tf.stack([tf.constant(seed, tf.int64), epoch])
-        shuffle_seed = tf.random.stateless_uniform([], epoch_seed, None, None, tf.int64, alg="philox")
-        skipped = tf.where(epoch == first_epoch, tf.constant(first_step_of_epoch * batch_size, tf.int64), 0)
-        return (
-            numbered.shuffle(min(shuffle_buffer, num_examples), seed=shuffle_seed)
-            .take(steps_per_epoch * batch_size)
-            .skip(skipped)
-            .enumerate()
-            .filter(lambda position, _: position % batch_size // share == shard)
-            .map(lambda _, numbered_example: numbered_example)
-            .map(lambda index, example: (tf.random.fold_in(epoch_seed, index, alg="philox"), index, *example))
-        )
-
-    def views(example_seed, index, image, label):
+    def views(example_seed, index, example):
+        image, label = example
         # Decoding the whole picture once is faster than decoding two crops, each 0.6 of it on average.
         pixels = decoding.decode(image, index)
         query, key = (
@@ -119,13 +81,20 @@ def two_views(
         return (query, key), tf.cast(label, tf.int32)
 
     return (
-        tf.data.Dataset.counter(first_epoch)
-        .flat_map(shuffled_epoch)
+        stream.epochs(
+            examples,
+            batch_size,
+            seed=seed,
+            first_step=first_step,
+            shuffle_buffer=shuffle_buffer,
+            num_shards=num_shards,
+            shard=shard,
+        )
         .map(views, num_parallel_calls=num_parallel_calls, deterministic=True)
-        .batch(share, drop_remainder=True)
+        .batch(batch_size // num_shards, drop_remainder=True)
         .apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
         .prefetch(tf.data.AUTOTUNE)
-        .with_options(_options())
+        .with_options(stream.options())
     )
 
 
@@ -166,7 +135,7 @@ def images(
         examples.map(view, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(batch_size)
         .prefetch(tf.data.AUTOTUNE)
-        .with_options(_options())
+        .with_options(stream.options())
     )
 
 
@@ -219,11 +188,3 @@ def _num_examples(examples, given):
     if given not in (None, counted):
         raise ValueError(f"num_examples: the dataset holds {counted}; got {given}: leave num_examples out")
     return counted
-
-
-def _options():
-    options = tf.data.Options()
-    options.deterministic = True
-    # One thread per picture, many pictures at a time: faster, and no sum depends on the number of threads.
-    options.threading.max_intra_op_parallelism = 1
-    return options

@@ -1,12 +1,12 @@
 """The endless order of training: shuffled epochs of a finite dataset, each example with the seed of its view.
 
-The order and the seeds are those of `two_views`, for pipelines that make something else of an example. Not
-for decoding nor augmenting.
+What becomes of an example is for others: `augment.two_views`, `data.action_unit_batches`.
 """
 
 import tensorflow as tf
 
-from keras_emoco.augment.pipeline import SHUFFLE_BUFFER
+SHUFFLE_BUFFER = 2**15
+"""Most examples held in memory for shuffling unless `shuffle_buffer` says otherwise."""
 
 
 def epochs(
@@ -66,11 +66,16 @@ def epochs(
             .map(lambda index, example: (tf.random.fold_in(epoch_seed, index, alg="philox"), index, example))
         )
 
-    options = tf.data.Options()
-    options.deterministic = True
-    # As in `two_views`: one thread per picture, many pictures at a time.
-    options.threading.max_intra_op_parallelism = 1
-    return tf.data.Dataset.counter(first_epoch).flat_map(epoch_of).with_options(options)
+    return tf.data.Dataset.counter(first_epoch).flat_map(epoch_of).with_options(options())
+
+
+def options() -> tf.data.Options:
+    """Of every pipeline that makes views."""
+    found = tf.data.Options()
+    found.deterministic = True
+    # One thread per picture, many pictures at a time: faster, and no sum depends on the number of threads.
+    found.threading.max_intra_op_parallelism = 1
+    return found
 
 
 def _check(num_examples, batch_size, first_step, num_shards, shard):
