@@ -127,7 +127,6 @@ def test_pictures_without_a_face_or_unreadable_are_answered(predict, tmp_path, p
 def test_data_of_the_run_beside_is_known_where_it_is_built(manual_dir, tmp_path, tmp_path_factory):
     data_dir = str(tmp_path_factory.getbasetemp() / "tensorflow_datasets")
     data.prepare("fer2013", data_dir, manual_dir)
-    data.prepare("action_unit_folder/units", data_dir, manual_dir)
 
     def known(dataset, directory=data_dir):
         (tmp_path / "config.json").write_text(json.dumps({"settings": {"dataset": dataset}}))
@@ -137,8 +136,11 @@ def test_data_of_the_run_beside_is_known_where_it_is_built(manual_dir, tmp_path,
     assert known("fer2013") == "fer2013"
     assert known("fer2013", str(tmp_path)) is None, "it is not built there"
     assert known("no_such_data") is None
-    builder = data.prepare("action_unit_folder/units", data_dir)
-    with pytest.raises(ValueError, match=r"action_unit_folder/units.* has no emotions to choose from"):
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "au.csv").write_text("file,subject,AU1\n1.png,ann,1\n")
+    Image.new("RGB", (32, 32)).save(tmp_path / "plain" / "1.png")
+    builder = data.prepare("action_unit_folder/plain", str(tmp_path / "data"), str(tmp_path))
+    with pytest.raises(ValueError, match=r"action_unit_folder/plain.* has no emotions to choose from"):
         gallery.load(builder, None, 32, False, 10)
 
 

@@ -56,7 +56,8 @@ def newest(workdir):
 
 def kill_at_random(process, workdir, rng, number, epoch_seconds):
     """Kill a part of an epoch after some new checkpoints; every third by SIGTERM, inside an epoch then."""
-    seen, before, wanted = 0, newest(workdir), rng.integers(0, 3)
+    at_start = before = newest(workdir)
+    seen, wanted = 0, rng.integers(0, 3)
     begun = workdir.parent / "killed.log"
     size = begun.stat().st_size if begun.exists() else 0
     # Not into the reading of flags, where there is nothing to lose: from the first line about training on.
@@ -67,7 +68,10 @@ def kill_at_random(process, workdir, rng, number, epoch_seconds):
         if newest(workdir) != before:
             before, seen = newest(workdir), seen + 1
         time.sleep(0.005)
-    time.sleep(rng.uniform(0, epoch_seconds if wanted else 8 * epoch_seconds))
+    deadline = time.monotonic() + rng.uniform(0, epoch_seconds if wanted else 8 * epoch_seconds)
+    # However fast the machine has become since the first run: a run that has ended cannot be killed.
+    while time.monotonic() < deadline and newest(workdir) - at_start < 3 * STEPS_PER_EPOCH:
+        time.sleep(0.005)
     sent = signal.SIGTERM if number % 3 == 1 else signal.SIGKILL
     os.kill(process, sent)
     return sent.name
