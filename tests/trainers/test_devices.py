@@ -1,6 +1,10 @@
 """Training on several devices and in several processes, as a user starts it."""
 
 import json
+import os
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 
@@ -43,6 +47,35 @@ def test_checkpoint_goes_on_under_another_backend_and_strategy(pretrain, tmp_pat
     code, _, error = pretrain(*FLAGS, "--epochs=3", f"--workdir={tmp_path / 'whole'}")
     assert code == 0, error
     np.testing.assert_allclose(losses(tmp_path / "moved", 12), losses(tmp_path / "whole", 12), rtol=2e-2)
+
+
+def test_virtual_devices_compile_no_convolution_that_xla_has_slow_loops_for():
+    code = """if True:
+        import sys
+        from trainers import strategies
+        if "plain" not in sys.argv:
+            strategies.create("data_parallel", virtual_devices=2)
+        import jax, jax.numpy as jnp
+        def convolve(images, kernel):
+            form = ("NHWC", "HWIO", "NHWC")
+            return jax.lax.conv_general_dilated(images, kernel, (1, 1), "SAME", dimension_numbers=form)
+        lowered = jax.jit(convolve).lower(jnp.ones((8, 2, 2, 16)), jnp.ones((3, 3, 16, 16)))
+        print("reversed" if "rhs_reversal" in lowered.compile().as_text() else "as given")
+    """
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {"KERAS_BACKEND": "jax"}
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            cwd=pathlib.Path(__file__).parents[2],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()[-1]
+        for arguments in ((), ("plain",))
+    ]
+    # The second shows that the first could have been otherwise.
+    assert said == ["given", "reversed"]
 
 
 def test_tpu_that_does_not_answer(pretrain, tmp_path):
