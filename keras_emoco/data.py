@@ -57,8 +57,8 @@ def emotion_batches(
     model.fit(batches, steps_per_epoch=28709 // 128, epochs=10)
     ```
     """
-    examples = emotion_examples(builder, split=split, data_dir=data_dir, balance=balance, seed=seed)
-    return augment.two_views(examples, image_size, batch_size, seed=seed, **options)
+    faces = emotion_examples(builder, split=split, data_dir=data_dir, balance=balance, seed=seed)
+    return augment.two_views(faces, image_size, batch_size, seed=seed, **options)
 
 
 def emotion_examples(
@@ -102,15 +102,15 @@ def emotion_examples(
         )
     if not 0 <= balance <= 1:
         raise ValueError(f"balance: expected 0 (faces as they are) to 1 (equal emotions); got {balance}")
-    examples = _examples(builder, split).map(lambda example: (example["image"], example["emotion"]))
+    faces = examples(builder, split).map(lambda example: (example["image"], example["emotion"]))
     if balance == 0:
-        return examples
-    labels = np.fromiter(examples.map(lambda image, label: label).as_numpy_iterator(), np.int64)
+        return faces
+    labels = np.fromiter(faces.map(lambda image, label: label).as_numpy_iterator(), np.int64)
     times = _repetitions(labels, balance, seed)
     constant_times = tf.constant(times)
     # One pass over the files; a dataset of each emotion would read them all as often as the rarest repeats.
     return (
-        examples.enumerate()
+        faces.enumerate()
         .flat_map(lambda row, example: tf.data.Dataset.from_tensors(example).repeat(constant_times[row]))
         .apply(tf.data.experimental.assert_cardinality(int(times.sum())))
     )
@@ -161,7 +161,7 @@ def action_unit_batches(
         return augment.random_view(pixels, query_seed, image_size, policy), _labels(example, columns)
 
     return (
-        stream.epochs(_examples(builder, split), batch_size, **options)
+        stream.epochs(examples(builder, split), batch_size, **options)
         .map(view, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(batch_size // options.get("num_shards", 1), drop_remainder=True)
         .apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
@@ -180,8 +180,8 @@ def _built(builder, data_dir):
     return builder
 
 
-def _examples(builder, split):
-    """The examples of a split, in the order of the files, `image` as the bytes of its file."""
+def examples(builder: tfds.core.DatasetBuilder, split: str) -> tf.data.Dataset:
+    """The examples of a split, in the same order at each pass, `image` as the bytes of its file."""
     decoders = {"image": tfds.decode.SkipDecoding()}
     if builder.info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
         return builder.as_dataset(

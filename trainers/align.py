@@ -18,6 +18,7 @@ import pathlib
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
 import numpy as np
 import tqdm
@@ -203,20 +204,21 @@ def run(align_batch: Callable, items: list[worker.Item], every: int, workers: in
 def _batches(items: list[worker.Item], every: int, journal: Journal) -> Iterator[list[worker.Item]]:
     """What is to be done, `BATCH` pictures or frames of one video at a time."""
     pictures = (item for item in items if not _is_video(item) and (item.file, None) not in journal.entries)
-    yield from _in_batches(pictures)
+    yield from in_batches(pictures)
     frames = collections.Counter(file for file, frame in journal.entries if frame is not None)
     for video in filter(_is_video, items):
         summary = journal.entries.get((video.file, None))
         if summary is None or frames[video.file] != summary["frames"]:
-            yield from _in_batches(_frames(video, every, frames[video.file], journal))
+            yield from in_batches(_frames(video, every, frames[video.file], journal))
 
 
-def _in_batches(items: Iterable[worker.Item]) -> Iterator[list[worker.Item]]:
+def in_batches(items: Iterable[Any], count: int = BATCH) -> Iterator[list]:
+    """Lists of at most `count` items, and of few bytes where their `image` holds pixels."""
     batch, size = [], 0
     for item in items:
         batch.append(item)
-        size += 0 if isinstance(item.image, str) else item.image.size
-        if len(batch) == BATCH or size >= BATCH_BYTES:
+        size += item.image.size if isinstance(item.image, np.ndarray) else 0
+        if len(batch) == count or size >= BATCH_BYTES:
             yield batch
             batch, size = [], 0
     if batch:
@@ -239,15 +241,19 @@ def _frames(video: worker.Item, every: int, frames: int, journal: Journal) -> It
         for number, image in align.frames(video.image, wanted):
             frames += 1
             yield dataclasses.replace(video, frame=number, image=image)
-        announced = align.announced_frames(video.image)
-        # Headers estimate, and some are one off.
-        if last < announced - 1:
-            reason = (
-                f"{video.image}: frames end at {last} of {announced} that its header states: copy it again"
-            )
+        reason = cut_off(video.image, last)
     except (ValueError, OSError) as error:
         reason = str(error)
     journal.add([worker.entry(video, "unreadable" if reason else "video", reason) | {"frames": frames}])
+
+
+def cut_off(video: str, last: int) -> str:
+    """Why a video whose frames end with number `last` is not whole; empty where it is."""
+    announced = align.announced_frames(video)
+    # Headers estimate, and some are one off.
+    if last >= announced - 1:
+        return ""
+    return f"{video}: frames end at {last} of {announced} that its header states: copy it again"
 
 
 def report(items: list[worker.Item], output: pathlib.Path, journal: Journal) -> None:

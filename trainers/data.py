@@ -1,10 +1,10 @@
 """From a TFDS name to examples with their pictures still encoded. Builders are in `tfds_builders`."""
 
-import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import flags
 
 import tfds_builders  # noqa: F401  (registers the builders)
+from keras_emoco.data import examples  # noqa: F401  (the programs read as a user's script does)
 
 
 def define_flags():
@@ -25,16 +25,6 @@ def prepare(dataset: str, data_dir: str | None = None, manual_dir: str | None = 
     config = tfds.download.DownloadConfig(manual_dir=manual_dir) if manual_dir else None
     builder.download_and_prepare(download_config=config)
     return builder
-
-
-def examples(builder, split: str) -> tf.data.Dataset:
-    """The examples of a split, in the same order at each pass, `image` as the bytes of its file."""
-    return builder.as_dataset(
-        split=split,
-        decoders={"image": tfds.decode.SkipDecoding()},
-        shuffle_files=False,
-        read_config=tfds.ReadConfig(interleave_cycle_length=1),
-    )
 
 
 def emotion_names(builder) -> list[str]:

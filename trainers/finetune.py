@@ -15,8 +15,6 @@ import keras_emoco
 from keras_emoco import augment
 from trainers import probe
 
-SHUFFLE_BUFFER = 2**15  # encoded pictures held in memory
-
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -117,7 +115,7 @@ def batches(faces: probe.Faces, rows: np.ndarray, recipe: Recipe, seed: int) -> 
 
     return (
         probe.subset(faces.examples, rows)
-        .shuffle(min(len(rows), SHUFFLE_BUFFER), seed=seed)
+        .shuffle(min(len(rows), augment.stream.SHUFFLE_BUFFER), seed=seed)
         .repeat()
         .enumerate()
         .map(view, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

@@ -79,14 +79,14 @@ def load(builder, encoder: keras.Model, image_size: int, center_crop: bool, max_
     info = builder.info
     examples = data.examples(builder, "train" if "train" in info.splits else next(iter(info.splits)))
     examples = examples.take(max_faces)
-    rows = list(examples.map(_without_image).as_numpy_iterator())
+    rows = probe.labels(examples)
     emotions = data.emotions(builder, [row["emotion"] for row in rows]) if "emotion" in info.features else []
     if not any(emotions):
         raise ValueError(f"--dataset={info.full_name} has no emotions to choose from: name a set that has")
     units = [int(unit) for unit in info.metadata["action_units"]] if "action_units" in info.features else []
-    labels = [row.get("action_units", {}) for row in rows]
-    occurrence = [label.get("occurrence", np.zeros(len(units))) for label in labels]
-    coded = [label.get("coded", np.ones(len(units))) for label in labels]
+    codes = [row.get("action_units", {}) for row in rows]
+    occurrence = [code.get("occurrence", np.zeros(len(units))) for code in codes]
+    coded = [code.get("coded", np.ones(len(units))) for code in codes]
     faces = probe.Faces(
         examples,
         units,
@@ -98,10 +98,6 @@ def load(builder, encoder: keras.Model, image_size: int, center_crop: bool, max_
     )
     x = probe.features(encoder, examples, image_size, center_crop)
     return Gallery(faces, x, encoder, image_size, center_crop)
-
-
-def _without_image(example):
-    return {name: value for name, value in example.items() if name != "image"}
 
 
 def built_for(file: pathlib.Path, data_dir: str | None) -> str | None:

@@ -20,9 +20,9 @@ from PIL import Image
 
 from keras_emoco import align
 from trainers import align_worker, predictor, recordings
-from trainers.align import BATCH
+from trainers.align import BATCH, in_batches
 from trainers.annotate import annotated
-from trainers.sources import WEBCAM, Shot, Source, batches, list_sources, shots
+from trainers.sources import WEBCAM, Shot, Source, list_sources, shots
 
 FLAGS = flags.FLAGS
 COLUMNS = (
@@ -115,7 +115,7 @@ def predict_all(
         # A camera does not wait until a batch is full.
         size = 1 if sources[0].file == WEBCAM else BATCH
         try:
-            for batch in batches(shots(sources, every), size):
+            for batch in in_batches(shots(sources, every), size):
                 readable = [shot for shot in batch if shot.image is not None]
                 faces = iter(predict([shot.image for shot in readable]))
                 for shot in batch:

@@ -65,7 +65,7 @@ def load(builder, max_per_split: int | None = None) -> Faces:
     # The test split last, whatever the builder's order.
     splits = sorted(builder.info.splits, key=lambda name: name == "test")
     parts = [data.examples(builder, split).take(max_per_split or -1) for split in splits]
-    rows = [list(part.map(_without_image).as_numpy_iterator()) for part in parts]
+    rows = [labels(part) for part in parts]
     flat = [row for part in rows for row in part]
     occurrence = np.stack([row["action_units"]["occurrence"] for row in flat]).astype(int)
     coded = [row["action_units"].get("coded", np.ones(occurrence.shape[1])) for row in flat]
@@ -120,8 +120,13 @@ def subset(examples: tf.data.Dataset, rows: np.ndarray) -> tf.data.Dataset:
     return found.apply(tf.data.experimental.assert_cardinality(int(np.count_nonzero(chosen))))
 
 
-def _without_image(example):
-    return {name: value for name, value in example.items() if name != "image"}
+def labels(examples: tf.data.Dataset) -> list[dict]:
+    """All that is told of each face, without its picture."""
+
+    def without_image(example):
+        return {name: value for name, value in example.items() if name != "image"}
+
+    return list(examples.map(without_image).as_numpy_iterator())
 
 
 def features(encoder: keras.Model, examples, image_size: int, center_crop: bool) -> np.ndarray:

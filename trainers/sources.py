@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_emoco import align
 from trainers import recordings
-from trainers.align import BATCH_BYTES, IMAGES, VIDEOS
+from trainers.align import IMAGES, VIDEOS, cut_off
 
 WEBCAM = "webcam"
 
@@ -134,22 +134,6 @@ def _frames(source, every):
 
     for number, image in align.frames(source.file, wanted):
         yield Shot(source, number, (number - 1) / rate, image)
-    announced = align.announced_frames(source.file)
-    # Headers estimate, and some are one off.
-    if last < announced - 1:
-        raise ValueError(
-            f"{source.file}: frames end at {last} of {announced} that its header states: copy it again"
-        )
-
-
-def batches(found: Iterable[Shot], count: int) -> Iterator[list[Shot]]:
-    """Lists of at most `count` shots, and of few bytes."""
-    batch, size = [], 0
-    for shot in found:
-        batch.append(shot)
-        size += 0 if shot.image is None else shot.image.size
-        if len(batch) == count or size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+    reason = cut_off(source.file, last)
+    if reason:
+        raise ValueError(reason)

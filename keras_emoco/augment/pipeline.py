@@ -94,7 +94,6 @@ def two_views(
         .batch(batch_size // num_shards, drop_remainder=True)
         .apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
         .prefetch(tf.data.AUTOTUNE)
-        .with_options(stream.options())
     )
 
 

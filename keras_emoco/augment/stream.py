@@ -48,7 +48,7 @@ def epochs(
     steps_per_epoch = num_examples // batch_size
     share = batch_size // num_shards
     first_epoch, first_step_of_epoch = divmod(first_step, steps_per_epoch)
-    numbered = examples.apply(tf.data.experimental.assert_cardinality(num_examples)).enumerate()
+    numbered = examples.enumerate()
 
     def epoch_of(epoch):
         # Dataset.shuffle mixes its graph's seed into its own; set here, lest it be the user's global seed.

@@ -20,6 +20,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 import tfds_builders  # noqa: F401, registers the builders.
+from trainers.benchmark import process
 
 IMAGES = (".jpg", ".jpeg", ".png")
 
@@ -66,15 +67,9 @@ def peak_growth(images: list[bytes], times: int) -> tuple[int, int]:
     with tempfile.TemporaryDirectory() as folder:
         size = repeat_images(images, times, pathlib.Path(folder))
         pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-        before = _status("VmRSS")
+        before = process.memory("VmRSS")
         build("action_unit_folder/faces", pathlib.Path(folder), f"{folder}/data")
-        return size, _status("VmHWM") - before
-
-
-def _status(name: str) -> int:
-    rows = pathlib.Path("/proc/self/status").read_text().splitlines()
-    [line] = [row for row in rows if row.startswith(name)]
-    return 1024 * int(line.split()[1])
+        return size, process.memory("VmHWM") - before
 
 
 def speed(dataset: str, manual_dir: pathlib.Path, rounds: int = 2) -> dict:

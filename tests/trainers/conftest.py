@@ -78,6 +78,18 @@ def pretrain(manual_dir, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def touch():
+    """`touch(root, *names)` makes files of one byte below a folder, with their folders."""
+
+    def make(root, *names):
+        for name in names:
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes(b"x")
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def one_thread():
     """Variables of a process whose sums have one order: threads that race differ in the last bits.
 

@@ -246,13 +246,7 @@ def test_bad_flags_are_explained(tmp_path):
 # Pieces, in this process.
 
 
-def touch(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"x")
-
-
-def test_listing_is_sorted_and_follows_links_but_no_loops(tmp_path):
+def test_listing_is_sorted_and_follows_links_but_no_loops(tmp_path, touch):
     touch(tmp_path, "in/b/2.jpg", "in/a/1.JPEG", "in/a/clip.mp4", "in/x.csv", "elsewhere/3.png")
     (tmp_path / "in" / "linked").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "in")
@@ -260,7 +254,7 @@ def test_listing_is_sorted_and_follows_links_but_no_loops(tmp_path):
     assert [item.file for item in items] == ["a/1.JPEG", "a/clip.mp4", "b/2.jpg", "linked/3.png"]
 
 
-def test_a_single_picture_is_an_input(tmp_path):
+def test_a_single_picture_is_an_input(tmp_path, touch):
     touch(tmp_path, "in/1.jpg")
     [item] = program.list_input(tmp_path / "in" / "1.jpg", tmp_path / "in" / "out")
     assert item.file == "1.jpg"
@@ -269,7 +263,7 @@ def test_a_single_picture_is_an_input(tmp_path):
 
 
 @pytest.mark.parametrize("output", ["in", "in/out", "in/a", "."])
-def test_output_and_input_keep_apart(tmp_path, output):
+def test_output_and_input_keep_apart(tmp_path, output, touch):
     touch(tmp_path, "in/a/1.jpg")
     (tmp_path / "link").symlink_to(tmp_path / "in")
     for source in ("in", "link"):
@@ -277,7 +271,7 @@ def test_output_and_input_keep_apart(tmp_path, output):
             program.list_input(tmp_path / source, (tmp_path / output).resolve())
 
 
-def test_two_pictures_do_not_share_an_output(tmp_path):
+def test_two_pictures_do_not_share_an_output(tmp_path, touch):
     touch(tmp_path, "in/1.tif", "in/1.tif.png")
     with pytest.raises(ValueError, match=r"1\.tif.* would both be written to 1\.tif\.png"):
         program.list_input(tmp_path / "in", tmp_path / "out")
@@ -286,7 +280,7 @@ def test_two_pictures_do_not_share_an_output(tmp_path):
         program.list_input(tmp_path / "other", tmp_path / "out")
 
 
-def test_nothing_to_align_is_an_error(tmp_path):
+def test_nothing_to_align_is_an_error(tmp_path, touch):
     touch(tmp_path, "in/1.txt")
     with pytest.raises(ValueError, match=r"no picture or video .*\.jpg"):
         program.list_input(tmp_path / "in", tmp_path / "out")
@@ -311,7 +305,7 @@ def entry(file, output, stamp):
     return {"file": file, "frame": None, "stamp": stamp, "faces": [{"output": output}]}
 
 
-def test_journal_drops_what_has_changed(tmp_path):
+def test_journal_drops_what_has_changed(tmp_path, touch):
     journal = Journal(tmp_path / "out", {"size": 256}, {})
     touch(tmp_path / "out", "same.jpg", "changed.jpg", "gone.jpg")
     for name in ("same", "changed", "gone", "deleted"):
@@ -323,7 +317,7 @@ def test_journal_drops_what_has_changed(tmp_path):
     assert set(files(tmp_path / "out")) == {"same.jpg", "journal.jsonl"}
 
 
-def test_journal_refuses_other_settings_other_files_and_a_second_run(tmp_path):
+def test_journal_refuses_other_settings_other_files_and_a_second_run(tmp_path, touch):
     journal = Journal(tmp_path / "out", {"size": 256}, {})
     with pytest.raises(BlockingIOError, match="another run"):
         Journal(tmp_path / "out", {"size": 256}, {})

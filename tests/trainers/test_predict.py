@@ -16,6 +16,7 @@ from keras_emoco import align, augment
 from tfds_builders.synthetic_faces.faces import sample_face
 from tfds_builders.synthetic_faces.render import render
 from trainers import predict, predictor, recordings, sources
+from trainers.align import in_batches
 from trainers.annotate import annotated
 from trainers.sources import Shot, Source
 
@@ -209,13 +210,7 @@ def listed(arguments, output, kind="files"):
     return sources.list_sources([str(argument) for argument in arguments], kind, output)
 
 
-def touch(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"x")
-
-
-def test_files_and_folders_are_listed_once_and_keep_their_tree(tmp_path):
+def test_files_and_folders_are_listed_once_and_keep_their_tree(tmp_path, touch):
     touch(tmp_path, "a/1.jpg", "a/b/2.GIF", "a/b/3.txt", "c/1.jpg", "c/v.MOV")
     found = listed([tmp_path / "a", tmp_path / "c" / "1.jpg", tmp_path / "a" / "1.jpg"], tmp_path / "out")
     assert [source.annotated for source in found] == ["a/1.jpg", "a/b/2.GIF.png", "c/1.jpg"]
@@ -236,14 +231,14 @@ def test_files_and_folders_are_listed_once_and_keep_their_tree(tmp_path):
         (["same"], "files", "out", r"1\.tif.* would both be annotated in 1\.tif\.png: rename it"),
     ],
 )
-def test_wrong_arguments_are_explained(tmp_path, arguments, kind, output, message):
+def test_wrong_arguments_are_explained(tmp_path, arguments, kind, output, message, touch):
     touch(tmp_path, "a/1.jpg", "x.txt", "same/1.tif", "same/1.tif.png")
     (tmp_path / "empty").mkdir()
     with pytest.raises((ValueError, OSError), match=message):
         listed([tmp_path / argument for argument in arguments], tmp_path / output, kind)
 
 
-def test_program_says_why_not_in_a_line(detector_file, tmp_path):
+def test_program_says_why_not_in_a_line(detector_file, tmp_path, touch):
     touch(tmp_path, "1.jpg")
     flags = (f"--detector={detector_file.parent / 'none.keras'}", f"--output={tmp_path / 'out'}")
     code, _, error = run(tmp_path / "1.jpg", *flags)
@@ -295,7 +290,7 @@ def test_batches_are_small_in_number_and_in_bytes():
     source = Source("a.mp4", "a.mp4")
     small, large = np.zeros((10, 10, 3), np.uint8), np.zeros((3000, 4000, 3), np.uint8)
     found = [Shot(source, i, 0.0, small) for i in range(5)] + [Shot(source, i, 0.0, large) for i in range(4)]
-    assert [len(batch) for batch in sources.batches(iter(found), 3)] == [3, 3, 2, 1]
+    assert [len(batch) for batch in in_batches(iter(found), 3)] == [3, 3, 2, 1]
 
 
 class Camera:

@@ -124,11 +124,11 @@ def _serve(pipe, case, seconds):
             os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         module, function = case.prepare.split(".")
         run, work = getattr(importlib.import_module(f"trainers.benchmark.{module}"), function)(**case.options)
-        resident = _memory("VmRSS")
+        resident = memory("VmRSS")
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")  # The peak is counted from here.
         value = run()
-        extra = max(_memory("VmHWM") - resident, 0)
+        extra = max(memory("VmHWM") - resident, 0)
         start = time.perf_counter()
         run()
         calls = max(1, round(seconds / (time.perf_counter() - start)))
@@ -147,7 +147,8 @@ def _sample(run, calls):
     return Sample(begin, (time.monotonic() - begin) / calls, (time.process_time() - cpu) / calls)
 
 
-def _memory(name):
+def memory(name: str) -> int:
+    """Bytes of this process, as `/proc/self/status` names them: `"VmRSS"` now, `"VmHWM"` at the peak."""
     with open("/proc/self/status") as file:
         (line,) = [line for line in file if line.startswith(f"{name}:")]
     return int(line.split()[1]) * 1024
