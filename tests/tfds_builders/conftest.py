@@ -1,8 +1,9 @@
-"""TFDS's own checks of a builder, as a fixture."""
+"""TFDS's own checks of a builder, and the comparison of a build on Beam with one without, as fixtures."""
 
 import pathlib
 import unittest
 
+import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
@@ -26,3 +27,55 @@ def tfds_checks():
             pytest.fail(report)
 
     return run
+
+
+@pytest.fixture
+def same_on_beam(tmp_path, capsys, monkeypatch):
+    """Compares builds: `same_on_beam(manual_dir, "rafdb", aligner=...)`; returns what both print."""
+    pytest.importorskip("apache_beam", reason="needs Apache Beam")
+    from tfds_builders import on_beam  # Here, since it needs Beam.
+
+    monkeypatch.setattr(on_beam, "CHUNK", 4)  # Several chunks of a small copy.
+
+    def run(manual_dir: pathlib.Path, dataset: str, **kwargs) -> list[str]:
+        printed, read = [], []
+        for runner in (None, "DirectRunner"):
+            builder = tfds.builder(dataset, data_dir=tmp_path / f"{runner}", **kwargs)
+            config = tfds.download.DownloadConfig(manual_dir=manual_dir, beam_runner=runner)
+            capsys.readouterr()
+            builder.download_and_prepare(download_config=config)
+            printed.append(sorted(map(_without_order, capsys.readouterr().out.splitlines())))
+            read.append(_examples_by_file(builder))
+        in_turn, on_beam = read
+        assert in_turn.keys() == on_beam.keys()
+        for key, example in in_turn.items():
+            for feature, value in example.items():
+                np.testing.assert_array_equal(on_beam[key][feature], value, err_msg=f"{key} {feature}")
+        tables = [[line for line in lines if not line.startswith(NOT_COUNTS)] for lines in printed]
+        assert tables[0] == tables[1]
+        return tables[1]
+
+    return run
+
+
+# What TFDS prints, with paths and times that differ.
+NOT_COUNTS = ("\x1b", "Downloading ", "Dataset ")
+
+
+def _without_order(line: str) -> str:
+    """The line with the names that it tells in order; without them where it does not tell all."""
+    before, colon, names = line.partition("): ")
+    if not line.startswith(("skipped", "kept")):
+        return line
+    return before + colon + ("..." if names.endswith("...") else ", ".join(sorted(names.split(", "))))
+
+
+def _examples_by_file(builder: tfds.core.DatasetBuilder) -> dict[tuple[str, bytes], dict]:
+    """All examples, with the bytes of their images, by split and file."""
+    decoders = {"image": tfds.decode.SkipDecoding()}
+    examples = {}
+    for split in builder.info.splits:
+        for example in tfds.as_numpy(builder.as_dataset(split=split, decoders=decoders)):
+            examples[split, example["file"]] = example
+        assert sum(of == split for of, _ in examples) == builder.info.splits[split].num_examples
+    return examples

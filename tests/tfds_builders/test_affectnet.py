@@ -457,3 +457,22 @@ def test_every_class_is_documented_for_every_config():
 def test_tfds_finds_nothing_wrong(manual_dir, tfds_checks):
     write(manual_dir, CSV_COPY)
     tfds_checks(affectnet.Builder, manual_dir, {"train": 7, "validation": 7})
+
+
+def brightness(image, landmarks):
+    """A crop that depends on the image, for faces with landmarks."""
+    return None if landmarks is None else np.full((256, 256, 3), int(image.mean()), np.uint8)
+
+
+@pytest.mark.parametrize("config", ["csv_11", "csv_8_aligned", "npy_7", "json_11_aligned"])
+def test_on_beam_the_same_examples_and_counts(config, manual_dir, same_on_beam):
+    write(manual_dir, {"csv": CSV_COPY, "npy": NPY_COPY, "json": JSON_COPY}[config.split("_")[0]])
+    aligner = brightness if config.endswith("_aligned") else None
+    printed = same_on_beam(manual_dir, f"affectnet/{config}", aligner=aligner)
+    expected = {
+        "csv_11": f"skipped 1 (image does not decode): 103/{name_of(12)}",
+        "csv_8_aligned": f"skipped 1 (no face found): 1/{name_of(11)}",
+        "npy_7": "skipped 1 (image without _exp.npy): 999",
+        "json_11_aligned": "skipped 1 (image without .json): 99",
+    }
+    assert expected[config] in printed

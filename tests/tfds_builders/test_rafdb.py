@@ -57,9 +57,12 @@ def write(path: pathlib.Path, files: dict[str, bytes]) -> None:
         (path / name).write_bytes(data)
 
 
-def build(manual_dir: pathlib.Path, data_dir: pathlib.Path, config: str | None = None, **kwargs):
+def build(
+    manual_dir: pathlib.Path, data_dir: pathlib.Path, config: str | None = None, beam_runner=None, **kwargs
+):
     builder = tfds.builder("rafdb", config=config, data_dir=data_dir, **kwargs)
-    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
+    download_config = tfds.download.DownloadConfig(manual_dir=manual_dir, beam_runner=beam_runner)
+    builder.download_and_prepare(download_config=download_config)
     return builder
 
 
@@ -157,14 +160,19 @@ def test_aligned_faces_come_from_the_five_landmarks(manual_dir, tmp_path):
         build(manual_dir, tmp_path / "other", "owner_crop_aligned", aligner=aligner)
 
 
-def test_damaged_and_absent_images_are_counted_and_strict_fails(manual_dir, tmp_path, capsys):
+def flawed_copy() -> dict[str, bytes]:
+    """A damaged image, an absent one, one listed twice, and annotations that cannot be read."""
     files = dict(COPY)
     files["basic/Image/original/train_00001.jpg"] = files["basic/Image/original/train_00001.jpg"][:-300]
     files["basic/Annotation/manual/train_00004_manu_attri.txt"] = b"x y\n"
     files["basic/Annotation/boundingbox/train_00004_boundingbox.txt"] = b"1 2 3"
     del files["basic/Image/original/train_00005.jpg"]
     files[LIST] += b"train_00006.jpg 6\n"
-    write(manual_dir, files)
+    return files
+
+
+def test_damaged_and_absent_images_are_counted_and_strict_fails(manual_dir, tmp_path, capsys):
+    write(manual_dir, flawed_copy())
     builder = build(manual_dir, tmp_path / "data")
     assert len(examples(builder, "train")) == 5
     printed = capsys.readouterr().out.splitlines()
@@ -229,3 +237,42 @@ def test_an_absent_copy_is_described_and_links_and_bombs_are_refused(manual_dir,
 def test_tfds_finds_nothing_wrong(manual_dir, tfds_checks):
     write(manual_dir, COPY)
     tfds_checks(rafdb.Builder, manual_dir, {"train": 7, "test": 7})
+
+
+def black(image, landmarks):
+    """A crop for faces with landmarks."""
+    return None if landmarks is None else np.zeros((256, 256, 3), np.uint8)
+
+
+@pytest.mark.parametrize("config", ["original", "original_aligned"])
+def test_on_beam_the_same_examples_and_counts(config, manual_dir, same_on_beam):
+    write(manual_dir, flawed_copy())
+    printed = same_on_beam(
+        manual_dir, f"rafdb/{config}", aligner=black if config.endswith("_aligned") else None
+    )
+    assert "skipped 1 (image does not decode): train_00001" in printed
+    assert "skipped 1 (listed twice): train_00006.jpg" in printed
+    if config == "original":
+        assert "kept 2 (without landmarks): train_00002, train_00004" in printed
+    else:
+        assert "skipped 2 (no face found): train_00002, train_00004" in printed
+
+
+def test_on_beam_the_same_copies_are_refused(manual_dir, tmp_path):
+    pytest.importorskip("apache_beam", reason="needs Apache Beam")
+    files = flawed_copy()
+    write(manual_dir, files)
+    with pytest.raises(ValueError, match=r"\(strict\).*1 skipped \(image does not decode\)"):
+        build(manual_dir, tmp_path / "data", beam_runner="DirectRunner", strict=True)
+    files[LIST] += b"".join(b"train_9%d.jpg 1\n" % number for number in range(10))
+    for number in range(10):
+        files[f"basic/Image/original/train_9{number}.jpg"] = picture(number)[:-300]
+    write(manual_dir, files)
+    with pytest.raises(
+        ValueError, match=r"11 of 16 images do not decode \(train_\w+, train_\w+, train_\w+, ..."
+    ):
+        build(manual_dir, tmp_path / "data", beam_runner="DirectRunner")
+    write(manual_dir, {LIST: COPY[LIST] + b"train_00001.jpg 8\n"})
+    with pytest.raises(ValueError, match=r"line 15: expected a code from 1 .* got '8'"):
+        build(manual_dir, tmp_path / "data", beam_runner="DirectRunner")
+    assert not tfds.builder("rafdb", data_dir=tmp_path / "data").is_prepared()

@@ -4,6 +4,7 @@ Not for the automatically annotated images, and not for AffectNet-29 or other se
 """
 
 import dataclasses
+import functools
 import math
 import pathlib
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders import alignment, archives, configs, counts
+from tfds_builders import alignment, archives, configs, counts, sequences
 from tfds_builders.affectnet import annotation, csv_tree, json_files, npy_files
 
 LAYOUTS = {"csv": csv_tree, "npy": npy_files, "json": json_files}
@@ -30,7 +31,6 @@ FULL_COPY = {
     "json": _MANUAL,
 }
 
-NO_FACE = "no face found"
 # The list of 2017 has one row without a box, and one image that no reader opens.
 KNOWN_LOSSES = {
     "csv": {"train": {annotation.NULL_BOX: 1}, "validation": {counts.DAMAGED: 1}},
@@ -109,7 +109,7 @@ def find_copy(manual_dir: pathlib.Path, layout: str) -> dict[str, tuple[pathlib.
     return copy
 
 
-class Builder(alignment.AligningBuilder):
+class Builder(sequences.SequenceBuilder):
     """Reads AffectNet; the data set's README.md says how to get it and what the configs are."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -150,51 +150,72 @@ class Builder(alignment.AligningBuilder):
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
         alignment.check(self, self._aligner)
         copy = find_copy(pathlib.Path(dl_manager.manual_dir), self.builder_config.layout)
-        return {split: self._generate_examples(split, *copy[split]) for split in SPLITS}
+        return {split: self._examples_of_split(split, *copy[split]) for split in SPLITS}
 
-    def _generate_examples(
-        self, split: str, path: pathlib.Path, member: str
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _examples_of_split(self, split: str, path: pathlib.Path, member: str):
         layout, classes = self.builder_config.layout, self.builder_config.classes
         other_view = f"not in the view of {classes} classes"
-        names = annotation.EXPRESSIONS[:classes]
+        title = f"affectnet/{self.builder_config.name} {split}, from {path}: {member}"
         table = counts.Counts(
-            f"affectnet/{self.builder_config.name} {split}, from {path}: {member}",
-            dict(zip(names, FULL_COPY[layout][split], strict=False)),
+            title,
+            dict(zip(annotation.EXPRESSIONS[:classes], FULL_COPY[layout][split], strict=False)),
             known={**KNOWN_LOSSES[layout][split], other_view: math.inf},
             strict=self._strict,
         )
-        seen = set()
-        with archives.open_archive(path) as archive:
-            for item in LAYOUTS[layout].read(archive, member):
-                if item.expression is not None and item.expression >= classes:
-                    table.skip(other_view, item.file)
-                elif item.problem:
-                    table.skip(item.problem, item.file)
-                elif item.file in seen:
-                    table.skip("listed twice", item.file)
-                elif image := self._stored(archive, item, table):
-                    seen.add(item.file)
-                    table.read(names[item.expression])
-                    yield item.file, _example(item, image)
-        table.report()
+        return self._image_examples(
+            split,
+            path,
+            functools.partial(
+                list_images, layout=layout, member=member, classes=classes, other_view=other_view
+            ),
+            functools.partial(read_image, aligner=self._aligner),
+            sequences.Tally(table, {}, title, self._strict),
+        )
 
-    def _stored(self, archive: archives.Archive, item: annotation.Annotation, table: counts.Counts) -> Any:
-        """Returns the image as it is stored, or None if the table counts it as skipped."""
-        name = annotation.EXPRESSIONS[item.expression]
-        try:
-            image, kind = archive.read_any_image(item.image)
-        except archives.ImageError:
-            table.skip(counts.DAMAGED, item.file, key=name)
-            return None
-        if kind not in archives.STORED_FORMATS:
-            table.note(f"{kind}, converted to PNG", item.file)
-        if item.landmarks is None:
-            table.note("without 68 landmarks", item.file)
-        stored = alignment.stored(image, item.landmarks, self._aligner)
-        if stored is None:
-            table.skip(NO_FACE, item.file, key=name)
-        return stored
+
+def list_images(
+    archive: archives.Archive, layout: str, member: str, classes: int, other_view: str
+) -> Iterator[annotation.Annotation | sequences.Frame]:
+    """Yields the images of a split that can be stored, and a frame for each that is left out.
+
+    Args:
+      archive: Where the split lies.
+      layout: As of the config.
+      member: The split's list or folder.
+      classes: As of the config.
+      other_view: Why images of other classes are left out.
+    """
+    seen = set()
+    for item in LAYOUTS[layout].read(archive, member):
+        if item.expression is not None and item.expression >= classes:
+            yield sequences.Frame(item.file, "", reason=other_view)
+        elif item.problem:
+            yield sequences.Frame(item.file, "", reason=item.problem)
+        elif item.file in seen:
+            yield sequences.Frame(item.file, "", reason="listed twice")
+        else:
+            seen.add(item.file)
+            yield item
+
+
+def read_image(
+    archive: archives.Archive, item: annotation.Annotation, aligner: alignment.Aligner | None
+) -> sequences.Frame:
+    """Returns the frame of an image; `aligner` is the builder's."""
+    emotion = annotation.EXPRESSIONS[item.expression]
+    try:
+        image, kind = archive.read_any_image(item.image)
+    except archives.ImageError:
+        return sequences.Frame(item.file, emotion, reason=counts.DAMAGED)
+    notes = ()
+    if kind not in archives.STORED_FORMATS:
+        notes += (f"{kind}, converted to PNG",)
+    if item.landmarks is None:
+        notes += ("without 68 landmarks",)
+    stored = alignment.stored(image, item.landmarks, aligner)
+    if stored is None:
+        return sequences.Frame(item.file, emotion, reason=sequences.NO_FACE, notes=notes)
+    return sequences.Frame(item.file, emotion, _example(item, stored), notes=notes)
 
 
 def _example(item: annotation.Annotation, image: Any) -> dict[str, Any]:

@@ -3,19 +3,21 @@
 Not for the compound set, which is a package of its own, nor for its attributes of gender, race and age.
 """
 
+import functools
 import pathlib
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders import alignment, archives, configs, counts
+from tfds_builders import alignment, archives, configs, counts, sequences
 from tfds_builders.rafdb import annotation
 
 # The order of AffectNet's codes, so that a classifier of one set can be compared with one of the other.
 EMOTIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger")
 SPLITS = ("train", "test")
+SHAPES = {"landmarks": (5, 2), "landmarks_37": (37, 2), "face_box": (4,)}
 
 # Images of each class, in the order of EMOTIONS, in a full copy: counted from a public copy of the list.
 FULL_COPY = {
@@ -24,7 +26,6 @@ FULL_COPY = {
 }
 
 NO_IMAGE = "image is absent"
-NO_FACE = "no face found"
 
 INSTRUCTIONS = """\
 Request RAF-DB at http://www.whdeng.cn/RAF/model1.html, for research that is not commercial. Unpack its basic
@@ -77,7 +78,17 @@ def find_copy(manual_dir: pathlib.Path) -> tuple[pathlib.Path, str]:
     return found[0]
 
 
-class Builder(alignment.AligningBuilder):
+class Image(NamedTuple):
+    """An image of the list, and the names in the archive of what belongs to it, None where it is absent."""
+
+    label: annotation.Label
+    image: str
+    landmarks: str | None
+    landmarks_37: str | None
+    face_box: str | None
+
+
+class Builder(sequences.SequenceBuilder):
     """Reads RAF-DB; the data set's README.md says how to get it and what the configs are."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -87,9 +98,9 @@ class Builder(alignment.AligningBuilder):
     ALL_CONFIGS: ClassVar[tuple[tfds.core.BuilderConfig, ...]] = CONFIGS
 
     def _info(self) -> tfds.core.DatasetInfo:
-        def numbers(shape: tuple[int, ...], doc: str) -> tfds.features.Tensor:
+        def numbers(what: str, doc: str) -> tfds.features.Tensor:
             return tfds.features.Tensor(
-                shape=shape,
+                shape=SHAPES[what],
                 dtype=np.float32,
                 doc=f"{doc}, in pixels of the original image; NaN if not given.",
             )
@@ -101,10 +112,10 @@ class Builder(alignment.AligningBuilder):
                     "emotion": tfds.features.ClassLabel(names=EMOTIONS),
                     "expression": tfds.features.Scalar(np.int64, doc="RAF-DB's code, 1 to 7."),
                     "landmarks": numbers(
-                        (5, 2), "Eye centres, nose tip, mouth corners; left in the image first"
+                        "landmarks", "Eye centres, nose tip, mouth corners; left in the image first"
                     ),
-                    "landmarks_37": numbers((37, 2), "Those of an automatic method"),
-                    "face_box": numbers((4,), "Left, top, right, bottom of the face"),
+                    "landmarks_37": numbers("landmarks_37", "Those of an automatic method"),
+                    "face_box": numbers("face_box", "Left, top, right, bottom of the face"),
                     "file": tfds.features.Text(doc="As in the list: train_00001.jpg."),
                 }
             ),
@@ -115,63 +126,81 @@ class Builder(alignment.AligningBuilder):
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
         alignment.check(self, self._aligner)
         copy = find_copy(pathlib.Path(dl_manager.manual_dir))
-        return {split: self._generate_examples(split, *copy) for split in SPLITS}
+        return {split: self._examples_of_split(split, *copy) for split in SPLITS}
 
-    def _generate_examples(
-        self, split: str, path: pathlib.Path, labels: str
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _examples_of_split(self, split: str, path: pathlib.Path, labels: str):
         folder = FOLDER[self.builder_config.name]
-        table = counts.Counts(
-            f"rafdb/{self.builder_config.name} {split}, from {path}: {labels}",
-            dict(zip(EMOTIONS, FULL_COPY[split], strict=True)),
-            strict=self._strict,
+        title = f"rafdb/{self.builder_config.name} {split}, from {path}: {labels}"
+        table = counts.Counts(title, dict(zip(EMOTIONS, FULL_COPY[split], strict=True)), strict=self._strict)
+        return self._image_examples(
+            split,
+            path,
+            functools.partial(list_images, labels=labels, split=split, folder=folder),
+            functools.partial(read_image, aligner=self._aligner),
+            sequences.Tally(table, {}, title, self._strict),
         )
-        seen = set()
-        with archives.open_archive(path) as archive:
-            files = annotation.files_of_images(archive, _root(labels))
-            for label in annotation.labels(archive, labels):
-                if label.split != split:
-                    continue
-                emotion = annotation.EXPRESSION_OF_CODE[label.code]
-                stem = label.file.lower().removesuffix(".jpg")
-                if label.file in seen:
-                    table.skip("listed twice", label.file)
-                elif stem not in files[folder]:
-                    table.skip(NO_IMAGE, label.file)
-                elif example := self._example(archive, stem, files, table):
-                    table.read(emotion)
-                    seen.add(label.file)
-                    yield (
-                        label.file,
-                        {**example, "emotion": emotion, "expression": label.code, "file": label.file},
-                    )
-        table.report()
 
-    def _example(
-        self, archive: archives.Archive, stem: str, files: dict[str, dict[str, str]], table: counts.Counts
-    ) -> dict[str, Any] | None:
-        """Returns all but the label, or None if the table counts the image as skipped."""
-        try:
-            image, _ = archive.read_image(files[FOLDER[self.builder_config.name]][stem])
-        except archives.ImageError:
-            table.skip(counts.DAMAGED, stem)
-            return None
-        given = {
-            "landmarks": annotation.points(archive, files["manual"].get(stem), 5),
-            "landmarks_37": annotation.points(archive, files["auto"].get(stem), 37),
-            "face_box": annotation.box(archive, files["boundingbox"].get(stem)),
-        }
-        if given["landmarks"] is not None:
-            given["landmarks"] = annotation.left_eye_first(given["landmarks"])
-        stored = alignment.stored(image, given["landmarks"], self._aligner)
-        if stored is None:
-            table.skip(NO_FACE, stem)
-            return None
-        for what, value in given.items():
-            if value is None:
-                table.note(f"without {what}", stem)
-                given[what] = np.full(self.info.features[what].shape, np.nan, np.float32)
-        return {"image": stored, **given}
+
+def list_images(
+    archive: archives.Archive, labels: str, split: str, folder: str
+) -> Iterator[Image | sequences.Frame]:
+    """Yields the images of a split that are there once, and a frame for each line that is left out.
+
+    Args:
+      archive: Where the copy lies.
+      labels: The list of labels.
+      split: One of `SPLITS`.
+      folder: Which images: a key of `annotation.ADDED`.
+    """
+    seen = set()
+    files = annotation.files_of_images(archive, _root(labels))
+    for label in annotation.labels(archive, labels):
+        if label.split != split:
+            continue
+        stem = _stem(label)
+        if label.file in seen:
+            yield sequences.Frame(label.file, "", reason="listed twice")
+        elif stem not in files[folder]:
+            yield sequences.Frame(label.file, "", reason=NO_IMAGE)
+        else:
+            seen.add(label.file)
+            given = (files[kind].get(stem) for kind in ("manual", "auto", "boundingbox"))
+            yield Image(label, files[folder][stem], *given)
+
+
+def read_image(archive: archives.Archive, item: Image, aligner: alignment.Aligner | None) -> sequences.Frame:
+    """Returns the frame of an image; `aligner` is the builder's."""
+    stem, emotion = _stem(item.label), annotation.EXPRESSION_OF_CODE[item.label.code]
+    try:
+        image, _ = archive.read_image(item.image)
+    except archives.ImageError:
+        return sequences.Frame(stem, emotion, reason=counts.DAMAGED)
+    given = {
+        "landmarks": annotation.points(archive, item.landmarks, 5),
+        "landmarks_37": annotation.points(archive, item.landmarks_37, 37),
+        "face_box": annotation.box(archive, item.face_box),
+    }
+    if given["landmarks"] is not None:
+        given["landmarks"] = annotation.left_eye_first(given["landmarks"])
+    stored = alignment.stored(image, given["landmarks"], aligner)
+    if stored is None:
+        return sequences.Frame(stem, emotion, reason=sequences.NO_FACE)
+    example = {
+        "image": stored,
+        "emotion": emotion,
+        "expression": item.label.code,
+        "file": item.label.file,
+        **{
+            what: np.full(SHAPES[what], np.nan, np.float32) if value is None else value
+            for what, value in given.items()
+        },
+    }
+    notes = tuple(f"without {what}" for what, value in given.items() if value is None)
+    return sequences.Frame(stem, emotion, example, notes=notes, key=item.label.file)
+
+
+def _stem(label: annotation.Label) -> str:
+    return label.file.lower().removesuffix(".jpg")
 
 
 def _root(labels: str) -> str:
