@@ -1,19 +1,18 @@
 """One self-contained page about pretraining runs and evaluations, and its tables as Markdown and LaTeX.
 
 `python -m trainers.report --workdir=runs/demo-synthetic_faces --workdir=runs/linear-synthetic_faces-0123abcd`
-writes report.html, report.md and report.tex. It reads what the other programs wrote, and measures nothing.
+writes report.html, report.md and report.tex; `--workdir=runs/ablation` stands for all that `trainers.ablate`
+ran there. It reads what the other programs wrote, and measures nothing.
 """
 
-import base64
-import dataclasses
-import html
 import json
 import pathlib
 import sys
 
 from absl import app, flags
 
-from trainers import results, workdir
+from trainers import published, results, workdir
+from trainers.page import Section, Table, to_html, to_latex, to_markdown
 
 FLAGS = flags.FLAGS
 # Scores beside F1, as `results.summarize` names them.
@@ -28,55 +27,67 @@ SCORES = {
     "pr_auc": "PR AUC",
     "prevalence": "prevalence",
 }
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 70rem; padding: 0 1rem 2rem }
-.wide { overflow-x: auto }
-table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; margin: .5rem 0 }
-caption { text-align: left; font-weight: 600; padding: .25rem 0 }
-th, td { padding: .15rem .5rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap }
-tr { background: #fff }
-th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: inherit }
-tr.own { background: #e8f0fe; font-weight: 600 }
-img { max-width: 100%; height: auto }
-p { overflow-wrap: anywhere }
-@media print {
-  body { max-width: none; font-size: 11px } table { font-size: 8px } th, td { padding: 1px 3px }
-  .wide { overflow: visible } tr, img { break-inside: avoid } h2 { break-after: avoid }
-}
-"""
 
 
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """Text cells; the first column names the rows.
-
-    Attributes:
-        title: above it.
-        header: names of the columns.
-        rows: cells.
-        own: names of the rows that were measured here, among others.
-    """
-
-    title: str
-    header: list[str]
-    rows: list[list[str]]
-    own: tuple[str, ...] = ()
+def expand(directories: list[pathlib.Path]) -> list[pathlib.Path]:
+    """Each directory once; that of an ablation is followed by the runs and finished evaluations in it."""
+    found = {}
+    for directory in directories:
+        found[directory] = None
+        if (directory / "ablation.json").exists():
+            found.update(dict.fromkeys(path.parent for path in sorted(directory.glob("*/encoder.keras"))))
+            found.update(dict.fromkeys(path.parent for path in sorted(directory.glob("*/*/scores.json"))))
+    return list(found)
 
 
-@dataclasses.dataclass(frozen=True)
-class Section:
-    """What is to say about one directory: sentences, tables, pictures (caption and file)."""
+def names_of(directories: list[pathlib.Path]) -> dict[pathlib.Path, str]:
+    """What each directory is called: the last parts of its path, as many as no other one ends with."""
+    parts = {directory: directory.resolve().parts for directory in directories}
 
-    title: str
-    sentences: list[str]
-    tables: list[Table]
-    pictures: list[tuple[str, pathlib.Path]]
+    def is_unique(tail):
+        return sum(other[-len(tail) :] == tail for other in parts.values()) == 1
+
+    return {
+        directory: "/".join(next((own[-n:] for n in range(1, len(own)) if is_unique(own[-n:])), own))
+        for directory, own in parts.items()
+    }
 
 
-def evaluation(directory: pathlib.Path) -> Section:
+def ablation(directory: pathlib.Path, name: str) -> Section:
+    """The section about a `trainers.ablate`, finished or not: Table IV, Fig. 4 and 5 where they are drawn."""
+    found = json.loads((directory / "ablation.json").read_text())
+    config = json.loads((directory / "config.json").read_text())
+    header = ["", *published.PARTS, "seeds", "F1", "deviation", "paper", "EmoCo minus it", "95% interval"]
+    tables = []
+    for protocol, rows in found.items():
+        cells = [_ablation_row(row) for row in rows]
+        title = f"Average F1 in %, {protocol} protocol, {config['settings']['probe_dataset']}"
+        tables.append(Table(title, header, cells))
+    sentences = [
+        "F1: mean over the seeds; deviation: of the seeds. Intervals are of a paired bootstrap over people.",
+        _command(directory),
+    ]
+    pictures = {
+        "fig4.png": "Average F1 over lambda",
+        "fig5.png": "Features in the plane (t-SNE), by emotion, and within one emotion by action unit",
+    }
+    return Section(
+        f"Ablation {name}", sentences, [*tables, *_configuration(directory)], _pictures(directory, pictures)
+    )
+
+
+def _ablation_row(row):
+    marks = ["x" if row["parts"] and row["parts"][part] else "" for part in published.PARTS]
+    cells = [row["name"], *marks, str(len(row["f1"]))]
+    cells += [results.number(row[key]) for key in ("mean", "deviation", "paper")]
+    c = row["emoco_minus"]
+    return cells + ([f"{c['difference']:+.1f}", f"{c['low']:+.1f} to {c['high']:+.1f}"] if c else ["", ""])
+
+
+def evaluation(directory: pathlib.Path, name: str) -> Section:
     """The section about a finished `trainers.evaluate`."""
     summary = json.loads((directory / "scores.json").read_text())
-    name, dataset = directory.name, summary["dataset"]
+    dataset = summary["dataset"]
     finetuned = summary["protocol"] == "finetune"
     columns = [f"AU{unit}" for unit in summary["units"]] + ["Avg."]
     entries = [*summary["units"].values(), summary["average"]]
@@ -121,7 +132,7 @@ def evaluation(directory: pathlib.Path) -> Section:
     )
 
 
-def pretraining(directory: pathlib.Path) -> Section:
+def pretraining(directory: pathlib.Path, name: str) -> Section:
     """The section about a run of `trainers.pretrain`."""
     histories = sorted(directory.glob("checkpoints/step_*/history.json"))
     sentences, tables = ["No epoch is finished."], []
@@ -129,14 +140,14 @@ def pretraining(directory: pathlib.Path) -> Section:
         history = json.loads(histories[-1].read_text())
         steps = int(histories[-1].parent.name.removeprefix("step_"))
         sentences = [f"{len(history)} epochs, {steps} steps."]
-        names = sorted(history[-1])
+        logs = sorted(history[-1])
         # At most some twenty rows of a long run.
         kept = [i for i in range(len(history)) if i % -(-len(history) // 20) == 0 or i == len(history) - 1]
-        rows = [[str(i + 1), *(f"{history[i][n]:.4g}" for n in names)] for i in kept]
-        tables = [Table("Training", ["epoch", *names], rows)]
+        rows = [[str(i + 1), *(f"{history[i][n]:.4g}" for n in logs)] for i in kept]
+        tables = [Table("Training", ["epoch", *logs], rows)]
     pictures = {"summary.png": "Curves, F1 of a linear probe, features in the plane"}
     return Section(
-        f"Pretraining {directory.name}",
+        f"Pretraining {name}",
         [*sentences, _command(directory)],
         [*tables, *_configuration(directory)],
         _pictures(directory, pictures),
@@ -146,33 +157,35 @@ def pretraining(directory: pathlib.Path) -> Section:
 def overview(directories: list[pathlib.Path]) -> Table | None:
     """One row for each evaluation; None if there is none."""
     rows = []
-    for directory in directories:
+    for directory, name in names_of(expand(directories)).items():
         if (directory / "scores.json").exists():
             summary = json.loads((directory / "scores.json").read_text())
             average = summary["average"]
             low, high = map(results.number, average["f1_interval"])
-            cells = [directory.name, summary["dataset"], summary["protocol"]]
+            cells = [name, summary["dataset"], summary["protocol"]]
             rows.append([*cells, results.number(average["f1"]), f"{low} to {high}"])
     header = ["evaluation", "data set", "protocol", "average F1 in %", "95% interval"]
     return Table("Average F1", header, rows) if rows else None
 
 
 def sections(directories: list[pathlib.Path]) -> list[Section]:
-    """A section for each directory.
+    """A section for each directory, and for what is in that of an ablation.
 
     Raises:
-        FileNotFoundError: a directory holds neither a run nor a finished evaluation.
+        FileNotFoundError: a directory holds no run, no finished evaluation and no ablation.
     """
     found = []
-    for directory in directories:
-        if (directory / "scores.json").exists():
-            found.append(evaluation(directory))
+    for directory, name in names_of(expand(directories)).items():
+        if (directory / "ablation.json").exists():
+            found.append(ablation(directory, name))
+        elif (directory / "scores.json").exists():
+            found.append(evaluation(directory, name))
         elif (directory / "config.json").exists() and not (directory / "folds").exists():
-            found.append(pretraining(directory))
+            found.append(pretraining(directory, name))
         else:
             raise FileNotFoundError(
                 f"--workdir={directory} holds neither a run of trainers.pretrain nor a finished "
-                "trainers.evaluate: give a directory that one of them wrote"
+                "trainers.evaluate or trainers.ablate: give a directory that one of them wrote"
             )
     return found
 
@@ -190,76 +203,6 @@ def _command(directory):
 
 def _pictures(directory, captions):
     return [(text, directory / name) for name, text in captions.items() if (directory / name).exists()]
-
-
-def to_html(title: str, table: Table | None, parts: list[Section]) -> str:
-    """The page; it needs no network."""
-    body = [f"<h1>{html.escape(title)}</h1>"]
-    body += [_html_table(table)] if table else []
-    for part in parts:
-        body.append(f"<h2>{html.escape(part.title)}</h2>")
-        body += [f"<p>{html.escape(sentence)}</p>" for sentence in part.sentences]
-        for caption, path in part.pictures:
-            image = base64.b64encode(path.read_bytes()).decode()
-            body.append(f'<p><img alt="{html.escape(caption)}" src="data:image/png;base64,{image}"></p>')
-        body += [_html_table(table) for table in part.tables]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        # An empty icon: a browser would ask the network for one.
-        f'<link rel="icon" href="data:,">\n<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n'
-        "</head>\n<body>\n" + "\n".join(body) + "\n</body>\n</html>\n"
-    )
-
-
-def _html_table(table):
-    def row(tag, cells, attributes=""):
-        return f"<tr{attributes}>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
-
-    rows = [row("td", cells, ' class="own"' if cells[0] in table.own else "") for cells in table.rows]
-    head = f"<caption>{html.escape(table.title)}</caption><thead>{row('th', table.header)}</thead>"
-    return f'<div class="wide"><table>{head}<tbody>{"".join(rows)}</tbody></table></div>'
-
-
-def to_markdown(title: str, table: Table | None, parts: list[Section]) -> str:
-    """Sentences and tables as Markdown."""
-    lines = [f"# {title}", ""]
-    lines += _markdown_table(table) if table else []
-    for part in parts:
-        lines += [f"## {part.title}", "", *(f"{sentence}\n" for sentence in part.sentences)]
-        for scores in part.tables:
-            lines += _markdown_table(scores)
-    return "\n".join(lines)
-
-
-def _markdown_table(table):
-    def row(cells):
-        return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
-
-    rule = "| --- |" + " ---: |" * (len(table.header) - 1)
-    return [f"**{table.title}**", "", row(table.header), rule, *map(row, table.rows), ""]
-
-
-def to_latex(table: Table | None, parts: list[Section]) -> str:
-    """The tables of scores as LaTeX `tabular`, without packages."""
-    tables = [table] if table else []
-    tables += [t for part in parts for t in part.tables if t.title != "Configuration"]
-    return "\n".join(_latex_table(table) for table in tables)
-
-
-def _latex_table(table):
-    special = {c: rf"\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
-    special |= {"^": r"\textasciicircum{}"}
-
-    def row(cells):
-        return " & ".join("".join(special.get(c, c) for c in cell) for cell in cells) + r" \\"
-
-    body = "\n".join(map(row, table.rows))
-    columns = "l" + "r" * (len(table.header) - 1)
-    return (
-        f"% {table.title}\n\\begin{{tabular}}{{{columns}}}\n\\hline\n{row(table.header)}\n\\hline\n{body}\n"
-        "\\hline\n\\end{tabular}\n"
-    )
 
 
 def main(_):
@@ -280,7 +223,7 @@ def main(_):
 
 if __name__ == "__main__":
     flags.DEFINE_multi_string(
-        "workdir", None, "of trainers.pretrain or trainers.evaluate; may be repeated", required=True
+        "workdir", None, "of trainers.pretrain, evaluate or ablate; may be repeated", required=True
     )
     flags.DEFINE_string("output", None, "directory of the report; default the first --workdir")
     flags.DEFINE_string("title", "EmoCo: pretraining and action unit detection", "of the page")

@@ -4,13 +4,14 @@ import base64
 import io
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from trainers import figures, report, results, workdir
+from trainers import figures, page, report, results, workdir
 
 UNITS = (1, 2, 4, 6, 9, 12, 25, 26)
 # Elements of HTML that have no end.
@@ -77,8 +78,8 @@ def directories(tmp_path):
 def test_page_shows_the_scores_beside_the_papers(directories):
     run, done, summary = directories
     parts = report.sections([run, done])
-    page = Page(report.to_html("A title", report.overview([run, done]), parts))
-    overview, training, _, f1, scores, folds, configuration = page.tables
+    read = Page(page.to_html("A title", report.overview([run, done]), parts))
+    overview, training, _, f1, scores, folds, configuration = read.tables
     average = results.number(summary["average"]["f1"])
     low, high = map(results.number, summary["average"]["f1_interval"])
     assert overview[1] == ["a_<b> & c", "disfa/1.0.0", "finetune", average, f"{low} to {high}"]
@@ -98,16 +99,16 @@ def test_page_shows_the_scores_beside_the_papers(directories):
 
 def test_page_needs_no_network_and_fits_a_phone(directories):
     run, done, _ = directories
-    text = report.to_html("A <title>", None, report.sections([run, done]))
-    page = Page(text)
-    assert page.addresses
-    for address in page.addresses:
+    text = page.to_html("A <title>", None, report.sections([run, done]))
+    read = Page(text)
+    assert read.addresses
+    for address in read.addresses:
         assert address.startswith("data:")
-    pictures = [a.removeprefix("data:image/png;base64,") for a in page.addresses if "image/png" in a]
+    pictures = [a.removeprefix("data:image/png;base64,") for a in read.addresses if "image/png" in a]
     assert len(pictures) == 1
     with Image.open(io.BytesIO(base64.b64decode(pictures[0]))) as picture:
         assert picture.size[0] >= 1000
-    assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in page.metas
+    assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in read.metas
     assert "@media print" in text
     assert not re.search(r"url\(|@import|<script", text)
     assert "A &lt;title&gt;" in text
@@ -117,13 +118,13 @@ def test_tables_as_text(directories):
     run, done, summary = directories
     table, parts = report.overview([run, done]), report.sections([run, done])
     average = results.number(summary["average"]["f1"])
-    markdown = report.to_markdown("A title", table, parts)
+    markdown = page.to_markdown("A title", table, parts)
     blocks = re.findall(r"(?:^\|.*\n?)+", markdown, re.M)
     assert len(blocks) == 7
     for block in blocks:
         assert len({line.count("|") for line in block.splitlines()}) == 1
     assert re.search(rf"^\| a_<b> & c \|.* {re.escape(average)} \|$", markdown, re.M)
-    latex = report.to_latex(table, parts)
+    latex = page.to_latex(table, parts)
     assert rf"a\_<b> \& c & disfa/1.0.0 & finetune & {average} &" in latex
     for tabular in re.findall(r"\\begin\{tabular\}\{(l?r+)\}(.*?)\\end", latex, re.S):
         rows = [line for line in tabular[1].splitlines() if line.endswith(r"\\")]
@@ -139,3 +140,45 @@ def test_directory_without_results(directories, tmp_path):
     workdir.write_arrays(unfinished / "folds" / "fold1.npz", probabilities=np.zeros(1))
     with pytest.raises(FileNotFoundError, match="nor a finished"):
         report.sections([unfinished])
+
+
+def test_same_names_are_told_apart_by_what_is_above_them(tmp_path):
+    one, two, third = (tmp_path / name for name in ("a/linear", "b/linear", "b/finetune"))
+    assert report.names_of([one, two, third]) == {one: "a/linear", two: "b/linear", third: "finetune"}
+    assert report.names_of([one]) == {one: "linear"}
+
+
+def test_ablation_stands_for_what_is_in_it(directories, tmp_path):
+    run, done, _ = directories
+    ablation = tmp_path / "ablation"
+    for name, protocol in (("emoco-seed0", "linear"), ("emoco-seed0", "finetune"), ("no_n-seed0", "linear")):
+        (ablation / name).mkdir(parents=True, exist_ok=True)
+        shutil.copytree(run, ablation / name, dirs_exist_ok=True)
+        (ablation / name / "encoder.keras").write_bytes(b"")
+        shutil.copytree(done, ablation / name / protocol)
+    workdir.open_workdir(ablation, {"probe_dataset": "disfa"})
+    parts = {"MQ": True, "L_cont": True, "L_emo": True, "N": True}
+    difference = {"difference": 1.25, "low": -0.5, "high": 3.0, "p": 0.1}
+    row = {"name": "emoco", "parts": parts, "f1": [50.0, 52.0], "mean": 51.0, "deviation": 1.4}
+    rows = [
+        {**row, "paper": 53.3, "emoco_minus": None},
+        {**row, "name": "no_n", "parts": {**parts, "N": False}, "paper": None, "emoco_minus": difference},
+    ]
+    (ablation / "ablation.json").write_text(json.dumps({"linear": rows, "finetune": []}))
+    (ablation / "fig5.png").write_bytes((done / "scores.png").read_bytes())
+    found = report.sections([ablation])
+    assert [section.title for section in found] == [
+        "Ablation ablation",
+        "Pretraining emoco-seed0",
+        "Pretraining no_n-seed0",
+        "Evaluation finetune",
+        "Evaluation emoco-seed0/linear",
+        "Evaluation no_n-seed0/linear",
+    ]
+    assert found[0].tables[0].rows == [
+        ["emoco", "x", "x", "x", "x", "2", "51.0", "1.4", "53.3", "", ""],
+        ["no_n", "x", "x", "x", "", "2", "51.0", "1.4", "-", "+1.2", "-0.5 to +3.0"],
+    ]
+    assert [path.name for _, path in found[0].pictures] == ["fig5.png"]
+    names = [cells[0] for cells in report.overview([ablation]).rows]
+    assert names == ["finetune", "emoco-seed0/linear", "no_n-seed0/linear"]
