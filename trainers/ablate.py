@@ -56,6 +56,7 @@ def define_flags():
     flags.DEFINE_list("seeds", ["0"], "each row is trained once with each")
     flags.DEFINE_list("lambdas", [], "also with these --emotion_weight, with and without N, for Fig. 4")
     flags.DEFINE_list("protocols", ["linear", "finetune"], "of trainers.evaluate")
+    flags.DEFINE_list("emotions", [], "also the linear protocol inside each of these emotions only")
     flags.DEFINE_integer("max_faces", None, "evaluate on at most so many faces of each split")
     flags.DEFINE_string("pretrain_flags", "", "for every pretraining, e.g. '--dataset=fer2013 --epochs=10'")
     flags.DEFINE_string("evaluate_flags", "", "for every evaluation, e.g. '--threshold=train'")
@@ -128,10 +129,9 @@ def jobs(directory: pathlib.Path, variants: dict[str, dict]):
             yield Job(
                 f"{run.name}: pretraining", run / "encoder.keras", pretraining(run, changes, seed) + where
             )
-            for protocol in FLAGS.protocols:
-                output = run / protocol
-                command = evaluation(directory, run, protocol) + where
-                yield Job(f"{run.name}: {protocol} protocol", output / "scores.json", command)
+            for kind in evaluations():
+                command = evaluation(directory, run, kind) + where
+                yield Job(f"{run.name}: {kind} protocol", run / kind / "scores.json", command)
 
 
 def pretraining(run: pathlib.Path, changes: dict, seed: int) -> list[str]:
@@ -146,11 +146,18 @@ def pretraining(run: pathlib.Path, changes: dict, seed: int) -> list[str]:
     return ["trainers.pretrain", *given, *own, f"--seed={seed}", f"--workdir={run}", "--probe_faces=0"]
 
 
-def evaluation(directory: pathlib.Path, run: pathlib.Path, protocol: str) -> list[str]:
+def evaluations() -> list[str]:
+    """Names of the evaluations of each row: the protocols, then `linear-<emotion>`."""
+    return [*FLAGS.protocols, *(f"linear-{emotion}" for emotion in FLAGS.emotions)]
+
+
+def evaluation(directory: pathlib.Path, run: pathlib.Path, kind: str) -> list[str]:
     """The command that measures one row."""
+    protocol, _, emotion = kind.partition("-")
     command = ["trainers.evaluate", f"--encoder={run / 'encoder.keras'}", f"--dataset={FLAGS.probe_dataset}"]
     command += [f"--protocol={protocol}", f"--cache_dir={directory / 'features'}"]
-    command += [f"--workdir={run / protocol}", *shlex.split(FLAGS.evaluate_flags)]
+    command += [f"--workdir={run / kind}", *shlex.split(FLAGS.evaluate_flags)]
+    command += [f"--emotion={emotion}"] if emotion else []
     command += shlex.split(FLAGS.finetune_flags) if protocol == "finetune" else []
     return command + ([f"--max_faces={FLAGS.max_faces}"] if FLAGS.max_faces else [])
 
@@ -158,20 +165,20 @@ def evaluation(directory: pathlib.Path, run: pathlib.Path, protocol: str) -> lis
 def write_tables(directory: pathlib.Path, variants: dict[str, dict]) -> str:
     """Write `ablation.txt` and `ablation.json` of what is done so far; returns the text."""
     texts, found = [], {}
-    for protocol in FLAGS.protocols:
-        done = {name: load(directory, name, protocol) for name in variants}
-        rows = [row(n, variants[n], done, FLAGS.probe_dataset, protocol) for n in variants if done[n]]
-        found[protocol] = rows
-        texts.append(text_table(rows, f"average F1 in %, {protocol} protocol, {FLAGS.probe_dataset}"))
+    for kind in evaluations():
+        done = {name: load(directory, name, kind) for name in variants}
+        rows = [row(n, variants[n], done, FLAGS.probe_dataset, kind) for n in variants if done[n]]
+        found[kind] = rows
+        texts.append(text_table(rows, f"average F1 in %, {kind} protocol, {FLAGS.probe_dataset}"))
     workdir.write_text(directory / "ablation.json", json.dumps(found, indent=1))
     text = "\n\n".join(texts)
     workdir.write_text(directory / "ablation.txt", text + "\n")
     return text
 
 
-def load(directory: pathlib.Path, name: str, protocol: str) -> dict[int, tuple]:
+def load(directory: pathlib.Path, name: str, kind: str) -> dict[int, tuple]:
     """What is done of one row: seed -> (average F1 in percent, predictions)."""
-    paths = {int(seed): directory / f"{name}-seed{int(seed)}" / protocol for seed in FLAGS.seeds}
+    paths = {int(seed): directory / f"{name}-seed{int(seed)}" / kind for seed in FLAGS.seeds}
     return {
         seed: (
             json.loads((path / "scores.json").read_text())["average"]["f1"],
@@ -182,7 +189,7 @@ def load(directory: pathlib.Path, name: str, protocol: str) -> dict[int, tuple]:
     }
 
 
-def row(name: str, changes: dict, done: dict, dataset: str, protocol: str) -> dict:
+def row(name: str, changes: dict, done: dict, dataset: str, kind: str) -> dict:
     """One row of the table as JSON can hold it; F1 in percent.
 
     Args:
@@ -190,7 +197,7 @@ def row(name: str, changes: dict, done: dict, dataset: str, protocol: str) -> di
         changes: what it changes in the recipe.
         done: of every row what `load` gives.
         dataset: that it was measured on.
-        protocol: linear or finetune.
+        kind: linear, finetune or linear-<emotion>.
 
     Returns:
         `name`, `parts` as Table IV marks them, `f1` of each seed, their `mean` and `deviation`, the `paper`'s
@@ -198,14 +205,15 @@ def row(name: str, changes: dict, done: dict, dataset: str, protocol: str) -> di
     """
     f1 = [value for value, _ in done[name].values()]
     parts = parts_of(changes)
-    in_paper = name in VARIANTS  # where the recipe's lambda is the paper's
+    # Where the recipe's lambda is the paper's, and all emotions are evaluated.
+    in_paper = name in VARIANTS and kind in ("linear", "finetune")
     return {
         "name": name,
         "parts": parts,
         "f1": f1,
         "mean": float(np.mean(f1)),
         "deviation": float(np.std(f1, ddof=1)) if len(f1) > 1 else None,
-        "paper": published.ablation(dataset, protocol == "finetune", parts) if in_paper else None,
+        "paper": published.ablation(dataset, kind == "finetune", parts) if in_paper else None,
         "emoco_minus": None if name == "emoco" else compare(done.get("emoco", {}), done[name]),
     }
 
@@ -268,10 +276,10 @@ def sweep(directory: pathlib.Path, variants: dict[str, dict]) -> dict[str, list[
     run = directory / f"{next(iter(variants))}-seed{int(FLAGS.seeds[0])}"
     recipe = features.read_run(run / "encoder.keras")["settings"]["emotion_weight"]
     curves = {}
-    for protocol, rows in json.loads((directory / "ablation.json").read_text()).items():
-        for r in rows:
+    for kind, rows in json.loads((directory / "ablation.json").read_text()).items():
+        for r in rows if kind in FLAGS.protocols else []:
             if r["name"] in ("emoco", "no_n") or r["name"].startswith("lambda_"):
-                curve = f"{protocol}, {'with' if r['parts']['N'] else 'without'} N"
+                curve = f"{kind}, {'with' if r['parts']['N'] else 'without'} N"
                 value = variants[r["name"]].get("emotion_weight", recipe)
                 curves.setdefault(curve, []).append((value, r["mean"], r["deviation"]))
     return {curve: sorted(points) for curve, points in curves.items()}

@@ -44,6 +44,8 @@ def main(_):
         builder = data.prepare(FLAGS.dataset, FLAGS.data_dir, FLAGS.manual_dir)
         faces = probe.load(builder, FLAGS.max_faces)
         faces = probe.select(faces, units) if units else faces
+        faces = probe.within(faces, FLAGS.emotion) if FLAGS.emotion else faces
+        faces = probe.held_out(faces) if FLAGS.held_out else faces
         other = FLAGS.compare_to and results.load(pathlib.Path(FLAGS.compare_to) / "predictions.npz")
         if other:
             repeats = len(seeds) if FLAGS.protocol == "finetune" else 1
@@ -88,7 +90,7 @@ def main(_):
 
 def settings(encoder_digest, image_size, builder, faces) -> dict:
     """What the results depend on."""
-    names = ["protocol", "threshold", "balanced", "center_crop"]
+    names = ["protocol", "threshold", "balanced", "center_crop", "emotion", "held_out"]
     if FLAGS.protocol == "finetune":
         names += evaluate_flags.FINETUNE_ONLY
     return {
@@ -218,13 +220,14 @@ def report(directory, predictions, builder, other):
     results.save(directory / "predictions.npz", predictions)
     summary = results.summarize(predictions)
     summary.update(dataset=builder.info.full_name, protocol=FLAGS.protocol)
+    summary.update(emotion=FLAGS.emotion, held_out=FLAGS.held_out)
     if other:
         summary["comparison"] = {"to": FLAGS.compare_to, **results.compare(predictions, other)}
     results.write(directory, summary)
     table = results.rows(summary, builder.info.full_name, FLAGS.protocol == "finetune")
     text = results.text_table(summary, table)
     workdir.write_text(directory / "f1.txt", text + "\n")
-    title = f"{builder.info.full_name}, {FLAGS.protocol} protocol"
+    title = f"{builder.info.full_name}, {FLAGS.protocol} protocol{evaluate_flags.condition()}"
     figures.evaluation(directory / "scores.png", predictions, table, title)
     print(f"F1 in %, {title}, mean of {summary['folds']} folds\n{text}")
     if other:

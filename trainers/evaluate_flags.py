@@ -16,6 +16,12 @@ def define():
     flags.DEFINE_list("action_units", None, "numbers of the units, e.g. 1,2,4; default all of the data")
     flags.DEFINE_string("threshold", "0.5", "probability, or 'train': of the best F1 on the training faces")
     flags.DEFINE_bool("balanced", False, "weigh present and absent faces of each unit equally in training")
+    flags.DEFINE_string("emotion", None, "train and test on the faces of this emotion only, e.g. neutral")
+    flags.DEFINE_bool(
+        "held_out",
+        False,
+        "test on a third of each fold's training people, not on its test faces: to choose a recipe by",
+    )
     flags.DEFINE_integer("max_faces", None, "use at most so many faces of each split, the first")
     flags.DEFINE_list(
         "seeds", ["0"], "finetune once with each, e.g. 0,1,2 as the paper on GFT; mean over all"
@@ -96,3 +102,9 @@ def threshold() -> float | None:
     if not 0.0 <= value < 1.0:
         raise ValueError(f"--threshold must be a probability in [0, 1) or 'train'; got {text}")
     return value
+
+
+def condition() -> str:
+    """What of the data is evaluated, for a title; empty of all of it."""
+    found = f", {FLAGS.emotion} only" if FLAGS.emotion else ""
+    return found + (", held-out people of the training faces" if FLAGS.held_out else "")

@@ -162,6 +162,31 @@ def select(faces: Faces, action_units: list[int]) -> Faces:
     )
 
 
+def within(faces: Faces, emotion: str) -> Faces:
+    """The same faces and folds, of which only those of one emotion count as coded.
+
+    Raises:
+        ValueError: no face has that emotion.
+    """
+    chosen = faces.emotions == emotion
+    if not chosen.any():
+        names = ", ".join(sorted({str(name) for name in faces.emotions if name})) or "none"
+        raise ValueError(f"no face of the data shows {emotion!r}: its emotions are {names}")
+    return dataclasses.replace(faces, coded=faces.coded & chosen[:, np.newaxis])
+
+
+def held_out(faces: Faces) -> Faces:
+    """The same faces with a third of the people of each fold's training faces for its test faces.
+
+    A recipe is chosen on these; the test faces of the fold are left out.
+    """
+    parts = []
+    for train, _ in faces.folds:
+        (fit, test), *_ = folds.by_subject(faces.subjects[train], 3)
+        parts.append((train[fit], train[test]))
+    return dataclasses.replace(faces, folds=parts)
+
+
 def fit_linear(faces: Faces, x: np.ndarray, train: np.ndarray, class_weight: str | None = None) -> list:
     """One classifier for each action unit, fitted to the training faces that have it coded.
 

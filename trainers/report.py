@@ -96,6 +96,10 @@ def evaluation(directory: pathlib.Path, name: str) -> Section:
         f"people, mean of {summary['folds']} folds. Intervals are of a bootstrap over people. Rows marked "
         "(paper) are the paper's own numbers."
     ]
+    if summary.get("emotion"):
+        sentences.append(f"Trained and tested on the faces of {summary['emotion']} only.")
+    if summary.get("held_out"):
+        sentences.append("Tested on held-out people of the training faces, not on the test faces.")
     if "comparison" in summary:
         c = summary["comparison"]
         sentences.append(

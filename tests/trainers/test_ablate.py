@@ -82,6 +82,7 @@ def test_killed_ablation_goes_on_and_does_nothing_twice(manual_dir, kill_when, t
     command += ["--variant=emoco", "--variant=emotion_only", "--lambdas=4", f"--manual_dir={manual_dir}"]
     command += [f"--data_dir={tmp_path_factory.getbasetemp() / 'tensorflow_datasets'}"]
     command += ["--probe_dataset=action_unit_folder/units", f"--pretrain_flags={SMALL} --max_steps=1"]
+    command += ["--emotions=happy"]
     started = {"cwd": ROOT, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen(command, **started, start_new_session=True)
     first = workdir / "emoco-seed0" / "encoder.keras"
@@ -92,11 +93,14 @@ def test_killed_ablation_goes_on_and_does_nothing_twice(manual_dir, kill_when, t
     assert first.stat().st_mtime_ns == written, "not trained again"
     assert "emotion_only-seed0: pretraining (" in result.stdout
     assert "emoco-seed0: pretraining" not in result.stdout
-    rows = json.loads((workdir / "ablation.json").read_text())["linear"]
-    assert [row["name"] for row in rows] == ["emoco", "emotion_only", "lambda_4", "lambda_4_no_n"]
-    for row in rows:
-        scores = json.loads((workdir / f"{row['name']}-seed0" / "linear" / "scores.json").read_text())
-        assert row["f1"] == [scores["average"]["f1"]]
+    found = json.loads((workdir / "ablation.json").read_text())
+    for kind, emotion in (("linear", None), ("linear-happy", "happy")):
+        rows = found[kind]
+        assert [row["name"] for row in rows] == ["emoco", "emotion_only", "lambda_4", "lambda_4_no_n"]
+        for row in rows:
+            scores = json.loads((workdir / f"{row['name']}-seed0" / kind / "scores.json").read_text())
+            assert row["f1"] == [scores["average"]["f1"]]
+            assert scores["emotion"] == emotion
     assert (workdir / "ablation.txt").read_text() in result.stdout
     for name in ("fig4.png", "fig5.png"):
         with Image.open(workdir / name) as picture:

@@ -1,5 +1,7 @@
 """The linear protocol against scikit-learn, and faces that cannot be evaluated."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -104,6 +106,33 @@ def test_select():
     np.testing.assert_array_equal(chosen.coded, data.coded[:, [2, 0]])
     with pytest.raises(ValueError, match="AU7 is not in the data: ask for some of AU1, AU2, AU4, AU6, AU9"):
         probe.select(data, [1, 7])
+
+
+def test_within_one_emotion_only_its_faces_count():
+    data, x = faces()
+    emotions = np.where(np.arange(600) % 3 == 0, "neutral", "fear")
+    data = dataclasses.replace(data, emotions=emotions)
+    chosen = probe.within(data, "neutral")
+    assert not chosen.coded[emotions == "fear"].any()
+    np.testing.assert_array_equal(chosen.coded[::3], data.coded[::3])
+    # The same as if there were no other faces.
+    rows = np.arange(0, 600, 3)
+    train, test = data.folds[0]
+    few = probe.fit_linear(data, x, np.intersect1d(train, rows))
+    np.testing.assert_allclose(
+        probe.predict(probe.fit_linear(chosen, x, train), x[test]), probe.predict(few, x[test]), atol=1e-6
+    )
+    with pytest.raises(ValueError, match="no face of the data shows 'bliss': its emotions are fear, neutral"):
+        probe.within(data, "bliss")
+
+
+def test_held_out_people_are_of_the_training_faces():
+    data, _ = faces()
+    for (train, test), (fit, held_out) in zip(data.folds, probe.held_out(data).folds, strict=True):
+        assert not set(data.subjects[fit]) & set(data.subjects[held_out])
+        assert not set(held_out) & set(test)
+        np.testing.assert_array_equal(np.sort(np.concatenate([fit, held_out])), train)
+        assert 0.2 < len(held_out) / len(train) < 0.45
 
 
 def test_folds_of_a_data_set_share_no_person(manual_dir, tmp_path_factory):
