@@ -35,6 +35,7 @@ def settings(
     emotion_weight,
     contrastive_weight,
     momentum,
+    prototype_norm,
     seed,
 ) -> None:
     """Raise ValueError for the first setting of `EmoCo` outside its range."""
@@ -63,6 +64,8 @@ def settings(
         raise ValueError("emotion_weight and contrastive_weight are both 0: nothing would be trained")
     if not 0.0 <= momentum < 1.0:
         raise ValueError(f"momentum must lie in [0, 1); got {momentum}")
+    if prototype_norm is not None and not (math.isfinite(prototype_norm) and prototype_norm > 0):
+        raise ValueError(f"prototype_norm must be positive, or None; got {prototype_norm}")
     if seed is not None and not isinstance(seed, int):
         raise ValueError(f"seed must be an integer or None; got {seed!r}")
 

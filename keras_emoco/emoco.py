@@ -28,6 +28,9 @@ class EmoCo(keras.Model):
         emotion_weight: `lambda` of (1); 0 drops the emotion branch.
         contrastive_weight: weight of the contrastive loss; 0 drops the contrastive branch.
         momentum: `m` of (3) in `[0, 1)`, for the `MomentumEncoder` that `fit` adds.
+        prototype_norm: expected length of the emotion prototypes, rows of `W` in (2), before training; None
+            for Glorot's, about 1.4 with the defaults. The embedding has unit length, so a logit is at most as
+            large as its prototype is long: short ones keep the softmax flat until they have grown.
         seed: int or None. Seed of the head, the classifier and the dictionary's first keys.
 
     Calling the model on images gives a dict of `features` `(B, F)`, `embedding` `(B, D)` with unit norm and
@@ -59,6 +62,7 @@ class EmoCo(keras.Model):
         emotion_weight: float = 1.0,
         contrastive_weight: float = 1.0,
         momentum: float = 0.999,
+        prototype_norm: float | None = None,
         seed: int | None = None,
         **kwargs,
     ):
@@ -74,6 +78,7 @@ class EmoCo(keras.Model):
             "emotion_weight": emotion_weight,
             "contrastive_weight": contrastive_weight,
             "momentum": momentum,
+            "prototype_norm": prototype_norm,
             "seed": seed,
         }
         checks.settings(encoder=encoder, **self.settings)
@@ -85,6 +90,10 @@ class EmoCo(keras.Model):
         self.encoder = encoder
         self.projection_head = _projection_head(encoder.output_shape[-1], hidden_dim, projection_dim, seed)
         initializer = keras.initializers.GlorotUniform(seed)
+        if prototype_norm is not None:
+            initializer = keras.initializers.RandomNormal(
+                stddev=prototype_norm / projection_dim**0.5, seed=seed
+            )
         self.classifier = keras.layers.Dense(
             num_classes, use_bias=False, kernel_initializer=initializer, dtype="float32", name="classifier"
         )

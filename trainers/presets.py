@@ -34,6 +34,9 @@ class Preset:
     contrastive_weight: float = _field(1.0, "weight of the contrastive loss; 0 drops that branch")
     dictionary: str = _field("per_class", "per_class, or shared: one queue for all emotions (no MQ)")
     normalization: str = _field("intra_class", "intra_class, equation (4), or l2 (no N)")
+    prototype_norm: float = _field(
+        0.0, "length of the emotion prototypes at the start; 0: as Glorot has them, about 1.4"
+    )
     projection_dim: int = _field(128, "numbers in an embedding")
     hidden_dim: int = _field(2048, "units of the projection head's hidden layer")
     crop_scale_min: float = _field(0.2, "least share of the picture's area in a random crop")
@@ -56,5 +59,20 @@ PRESETS = {
         emotion_weight=2.0,
         queue_size=1024,
         momentum=0.99,
+    ),
+    # Real faces on two cores: FER2013 in an hour. docs/results.md has how it was found and what it gives.
+    "small": Preset(
+        dataset="fer2013",
+        encoder="resnet18",
+        image_size=48,
+        center_crop=False,
+        batch_size=64,
+        epochs=8,
+        optimizer="adamw",
+        base_learning_rate=0.004,
+        prototype_norm=8.0,
+        queue_size=512,
+        momentum=0.995,
+        crop_scale_min=0.5,
     ),
 }

@@ -137,6 +137,7 @@ def build_model(settings, num_classes: int) -> keras_emoco.EmoCo:
         dictionary=settings.dictionary,
         normalization=settings.normalization,
         temperature=settings.temperature,
+        prototype_norm=settings.prototype_norm or None,
         emotion_weight=settings.emotion_weight,
         contrastive_weight=settings.contrastive_weight,
         momentum=settings.momentum,

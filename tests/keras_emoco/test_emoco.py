@@ -185,6 +185,17 @@ def test_outputs_have_the_documented_shapes_and_norm():
     np.testing.assert_allclose(norms, 1.0, rtol=1e-5)
 
 
+def test_prototypes_begin_at_the_length_asked_for():
+    norms = {}
+    for length in (None, 8.0):
+        model = keras_emoco.EmoCo(small_encoder(), queue_size=4, prototype_norm=length, seed=1)
+        norms[length] = np.linalg.norm(model.classifier.get_weights()[0], axis=0)
+    # Glorot's: 128 numbers of variance 2 / (128 + 7).
+    np.testing.assert_allclose(norms[None].mean(), np.sqrt(128 * 2 / 135), rtol=0.1)
+    np.testing.assert_allclose(norms[8.0], 8.0, rtol=0.25)
+    np.testing.assert_allclose(norms[8.0].mean(), 8.0, rtol=0.1)
+
+
 def test_logs_have_the_documented_names():
     model, data = build(), batches()
     model.compile(keras_emoco.optimizers.sgd(keras_emoco.optimizers.cosine(0.05, BATCH, STEPS)))
@@ -302,6 +313,7 @@ def test_batch_without_two_views_is_refused():
         ({"temperature": 0.0}, "temperature must be positive; got 0.0"),
         ({"emotion_weight": -1.0}, "emotion_weight must not be negative; got -1.0"),
         ({"emotion_weight": 0.0, "contrastive_weight": 0.0}, "both 0: nothing would be trained"),
+        ({"prototype_norm": 0.0}, "prototype_norm must be positive, or None; got 0.0"),
         ({"seed": 1.5}, "seed must be an integer or None"),
     ],
 )

@@ -44,6 +44,7 @@ def test_paper_preset_is_section_iv_b(read):
         "contrastive_weight": 1.0,
         "dictionary": "per_class",
         "normalization": "intra_class",
+        "prototype_norm": 0.0,
         "projection_dim": 128,
         "hidden_dim": 2048,
         "crop_scale_min": 0.2,
