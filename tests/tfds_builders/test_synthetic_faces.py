@@ -115,6 +115,6 @@ options = ["tfds_builders/synthetic_faces", "--max_examples_per_split", "3", "--
 parser.parse_args(options).args.execute()
 """
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True)
-    info = tfds.builder_from_directory(tmp_path / "synthetic_faces" / "1.0.0").info
+    info = tfds.builder_from_directory(tmp_path / "synthetic_faces" / "2.0.0").info
     assert {name: split.num_examples for name, split in info.splits.items()} == {"train": 3, "test": 3}
     assert "drawn faces" in info.description

@@ -28,8 +28,11 @@ LANDMARKS = ("left_eye", "right_eye", "nose_tip", "left_mouth_corner", "right_mo
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Draws SyntheticFaces; the data set's README.md says what is in it."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "Initial release."}
+    VERSION = tfds.core.Version("2.0.0")
+    RELEASE_NOTES: ClassVar[dict[str, str]] = {
+        "1.0.0": "Initial release.",
+        "2.0.0": "Landmarks of eyes and mouth corners lie where these are seen; all else is as before.",
+    }
 
     def _info(self) -> tfds.core.DatasetInfo:
         units = len(ACTION_UNITS)
