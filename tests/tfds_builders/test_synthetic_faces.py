@@ -104,6 +104,14 @@ def test_the_whole_of_both_splits_is_drawn_without_a_gap():
     assert builder.FACES_PER_SUBJECT == 20
 
 
+def test_on_beam_the_same_faces(monkeypatch, same_on_beam):
+    few = {"train": range(0, 3), "test": range(1000, 1002)}
+    monkeypatch.setattr(synthetic_faces_dataset_builder, "SUBJECTS", few)
+    printed = [line.split() for line in same_on_beam(None, "synthetic_faces")]
+    assert ["total", "60", "20,000", "-19,940"] in printed
+    assert ["total", "40", "4,000", "-3,960"] in printed
+
+
 def test_the_command_line_builds_from_the_folder(tmp_path):
     # `tfds` itself also imports its other subcommands, with packages that building does not need.
     script = f"""
