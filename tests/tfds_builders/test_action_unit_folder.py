@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 import tfds_builders  # noqa: F401, registers the builder.
+from tfds_builders.action_unit_folder import action_unit_folder_dataset_builder
 
 ROOT = pathlib.Path(__file__).parents[2]
 REAL_COPY = ROOT.parent / "shared" / "data" / "faces_au.zip"
@@ -344,6 +345,11 @@ def test_aligned_faces_are_stored_and_those_without_a_face_counted(name, manual_
         build(manual_dir, tmp_path / "other", f"action_unit_folder/{name}")
     with pytest.raises(ValueError, match="no face found"):
         build(manual_dir, tmp_path / "strict", f"action_unit_folder/{name}", aligner=aligner, strict=True)
+
+
+def test_tfds_finds_nothing_wrong(manual_dir, tfds_checks):
+    write_folder(manual_dir, FILES)
+    tfds_checks(action_unit_folder_dataset_builder.Builder, manual_dir, {"train": 3})
 
 
 def grey(image, landmarks):

@@ -104,9 +104,18 @@ def test_the_whole_of_both_splits_is_drawn_without_a_gap():
     assert builder.FACES_PER_SUBJECT == 20
 
 
-def test_on_beam_the_same_faces(monkeypatch, same_on_beam):
-    few = {"train": range(0, 3), "test": range(1000, 1002)}
-    monkeypatch.setattr(synthetic_faces_dataset_builder, "SUBJECTS", few)
+@pytest.fixture
+def few(monkeypatch):
+    """Three people to train on and two to test on."""
+    subjects = {"train": range(0, 3), "test": range(1000, 1002)}
+    monkeypatch.setattr(synthetic_faces_dataset_builder, "SUBJECTS", subjects)
+
+
+def test_tfds_finds_nothing_wrong(few, tmp_path, tfds_checks):
+    tfds_checks(synthetic_faces_dataset_builder.Builder, tmp_path, {"train": 60, "test": 40})
+
+
+def test_on_beam_the_same_faces(few, same_on_beam):
     printed = [line.split() for line in same_on_beam(None, "synthetic_faces")]
     assert ["total", "60", "20,000", "-19,940"] in printed
     assert ["total", "40", "4,000", "-3,960"] in printed
