@@ -95,11 +95,7 @@ def emotion_examples(
             where faces are to be balanced.
     """
     builder = _built(builder, data_dir)
-    if not isinstance(dict(builder.info.features).get("emotion"), tfds.features.ClassLabel):
-        raise ValueError(
-            f"{builder.info.full_name} has no class label 'emotion': its features are "
-            f"{', '.join(builder.info.features)}"
-        )
+    emotion_names(builder)
     if not 0 <= balance <= 1:
         raise ValueError(f"balance: expected 0 (faces as they are) to 1 (equal emotions); got {balance}")
     faces = examples(builder, split).map(lambda example: (example["image"], example["emotion"]))
@@ -180,6 +176,34 @@ def _built(builder, data_dir):
     return builder
 
 
+def emotion_names(builder: tfds.core.DatasetBuilder) -> list[str]:
+    """The names of a data set's emotions, in the order of their labels.
+
+    Raises:
+        ValueError: it has no class label `emotion`.
+    """
+    feature = dict(builder.info.features).get("emotion")
+    if not isinstance(feature, tfds.features.ClassLabel):
+        raise ValueError(_lacks(builder, "class label 'emotion'"))
+    return list(feature.names)
+
+
+def action_unit_numbers(builder: tfds.core.DatasetBuilder) -> list[int]:
+    """The numbers of a data set's action units, in the order of their labels.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if "action_units" not in builder.info.features:
+        raise ValueError(_lacks(builder, "action_units"))
+    return [int(unit) for unit in builder.info.metadata["action_units"]]
+
+
+def _lacks(builder, what):
+    features = ", ".join(builder.info.features)
+    return f"{builder.info.full_name} has no {what}: its features are {features}; name a set that has"
+
+
 def examples(builder: tfds.core.DatasetBuilder, split: str) -> tf.data.Dataset:
     """The examples of a split, in the same order at each pass, `image` as the bytes of its file."""
     decoders = {"image": tfds.decode.SkipDecoding()}
@@ -230,12 +254,7 @@ def _repetitions(labels, balance, seed):
 
 def _columns(builder, action_units):
     """Where the action units stand in the data set's order."""
-    if "action_units" not in builder.info.features:
-        raise ValueError(
-            f"{builder.info.full_name} has no action_units: its features are "
-            f"{', '.join(builder.info.features)}"
-        )
-    units = [int(unit) for unit in builder.info.metadata["action_units"]]
+    units = action_unit_numbers(builder)
     wanted = units if action_units is None else list(action_units)
     missing = [unit for unit in wanted if unit not in units]
     if missing or not wanted:

@@ -5,13 +5,13 @@ Not for aligning: builders know no face detector, and `python -m trainers.build`
 
 import io
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from tfds_builders import configs
+from tfds_builders import configs, sequences
 
 SIZE = 256  # pixels, section III.A of the paper
 
@@ -20,30 +20,13 @@ SIZE = 256  # pixels, section III.A of the paper
 Aligner = Callable[[np.ndarray, np.ndarray | None], np.ndarray | None]
 
 
-class AligningBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """A builder with configs that store aligned faces, and more configs than the one in `BUILDER_CONFIGS`.
-
-    Attributes:
-      ALL_CONFIGS: Those that are accepted by name.
-    """
-
-    ALL_CONFIGS: ClassVar[tuple[tfds.core.BuilderConfig, ...]] = ()
+class AligningBuilder(sequences.SequenceBuilder, skip_registration=True):
+    """A builder with configs that store aligned faces."""
 
     def __init__(self, *, aligner: Aligner | None = None, strict: bool = False, **kwargs: Any):
-        """As `tfds.core.DatasetBuilder`.
-
-        Args:
-          aligner: Cuts out faces, for the configs that store them aligned.
-          strict: Whether a copy that differs from a full one is an error.
-          **kwargs: Passed on.
-        """
+        """As `SequenceBuilder`; `aligner` cuts out faces, for the configs that store them aligned."""
         self._aligner = aligner
-        self._strict = strict
-        super().__init__(**kwargs)
-
-    @classmethod
-    def get_builder_config(cls, name: str, version: Any = None) -> tfds.core.BuilderConfig:
-        return configs.choose(name, cls.ALL_CONFIGS)
+        super().__init__(strict=strict, **kwargs)
 
 
 def check(builder: tfds.core.DatasetBuilder, aligner: Aligner | None) -> None:

@@ -7,11 +7,11 @@ import collections
 import dataclasses
 import pathlib
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from tfds_builders import alignment, archives, counts
+from tfds_builders import archives, configs, counts
 
 NO_FACE = "no face found"
 
@@ -98,7 +98,7 @@ def frames(archive: archives.Archive, items: Iterable[Any], read: ImageReader) -
         yield item if isinstance(item, Frame) else read(archive, item)
 
 
-class SequenceBuilder(alignment.AligningBuilder, skip_registration=True):
+class SequenceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """A builder that passes `_generate_examples` the sequences of a split and a function that reads one.
 
     Or, for images that do not belong together, it passes `_image_examples` functions that list and read them.
@@ -106,7 +106,23 @@ class SequenceBuilder(alignment.AligningBuilder, skip_registration=True):
     It runs on Beam if the download config has Beam options (on the command line `--beam_pipeline_options`),
     with a sequence, or some images, as the unit of work; what is passed must be picklable. The counts are the
     same, but of the files that are left out or peculiar they may name others than the first.
+
+    Attributes:
+      ALL_CONFIGS: Those that are accepted by name; `BUILDER_CONFIGS` lists only the first.
     """
+
+    ALL_CONFIGS: ClassVar[tuple[tfds.core.BuilderConfig, ...]] = ()
+
+    def __init__(self, *, strict: bool = False, **kwargs: Any):
+        """As `tfds.core.DatasetBuilder`; `strict` makes a copy that differs from a full one an error."""
+        self._strict = strict
+        super().__init__(**kwargs)
+
+    @classmethod
+    def get_builder_config(cls, name: str, version: Any = None) -> tfds.core.BuilderConfig:
+        if not cls.ALL_CONFIGS:
+            return super().get_builder_config(name, version)
+        return configs.choose(name, cls.ALL_CONFIGS)
 
     def download_and_prepare(
         self, *, download_config: tfds.download.DownloadConfig | None = None, **kwargs: Any

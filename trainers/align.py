@@ -28,11 +28,10 @@ from PIL import Image
 import keras_emoco
 from keras_emoco import align
 from trainers import align_worker as worker
+from trainers.align_input import cut_off, is_video, list_input
 from trainers.align_journal import Journal
 
 FLAGS = flags.FLAGS
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
-VIDEOS = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
 COLUMNS = (
     "file", "frame", "face", "status", "reason", "confidence", "left", "top", "width", "height",
     *(f"{name}_{axis}" for name in align.LANDMARKS for axis in "xy"), "output",
@@ -99,68 +98,12 @@ def align_all(
     report(items, output, journal)
 
 
-def list_input(root: pathlib.Path, output: pathlib.Path) -> list[worker.Item]:
-    """Pictures and videos (items without frame) of the input, in the order of their names.
-
-    Raises:
-        FileNotFoundError: `root` does not exist.
-        ValueError: nothing to align, input and output in each other, or two files with one output.
-    """
-    if not root.exists():
-        raise FileNotFoundError(f"--input={root} does not exist")
-    real = root.resolve()
-    if root.is_dir() and (output.is_relative_to(real) or real.is_relative_to(output)):
-        raise ValueError(f"--output={output} and --input={root} lie in each other: write somewhere else")
-    if root.is_dir():
-        paths = {os.path.relpath(path, root): path for path in _walk(str(root), ())}
-    else:
-        paths = {root.name: str(root)} if root.suffix.lower() in IMAGES + VIDEOS else {}
-        if output == real.parent:
-            raise ValueError(f"--output={output} holds the input: crops would replace pictures")
-    if not paths:
-        raise ValueError(f"no picture or video in --input={root}: known are {', '.join(IMAGES + VIDEOS)}")
-    items = [worker.Item(file, None, _stamp(path), path) for file, path in sorted(paths.items())]
-    outputs = {"contact_sheet.png": "the contact sheet"}
-    for item in (item for item in items if not _is_video(item)):
-        other = outputs.setdefault(item.output(0, False), item.file)
-        if other != item.file:
-            raise ValueError(
-                f"{item.file} and {other} would both be written to {item.output(0, False)}: rename it"
-            )
-    return items
-
-
-def _walk(directory: str, ancestors: tuple[str, ...]) -> Iterator[str]:
-    """Files to align below a directory; a link to a directory that it lies in is not followed."""
-    real = os.path.realpath(directory)
-    if real in ancestors:
-        return
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            if entry.is_dir():
-                yield from _walk(entry.path, (*ancestors, real))
-            elif os.path.splitext(entry.name)[1].lower() in IMAGES + VIDEOS:
-                yield entry.path
-
-
-def _stamp(path):
-    try:
-        status = os.stat(path)
-    except OSError:
-        return [-1, -1]  # a broken link: reading it will say so
-    return [status.st_size, status.st_mtime_ns]
-
-
-def _is_video(item):
-    return item.file.lower().endswith(VIDEOS)
-
-
 def run(align_batch: Callable, items: list[worker.Item], every: int, workers: int, journal: Journal) -> None:
     """Aligns what the journal does not have."""
-    videos = [item for item in items if _is_video(item)]
+    videos = [item for item in items if is_video(item.file)]
     total = len(items) - len(videos)
     total += sum(-(-align.announced_frames(item.image) // every) for item in videos)
-    done = sum(key[1] is not None or not key[0].lower().endswith(VIDEOS) for key in journal.entries)
+    done = sum(key[1] is not None or not is_video(key[0]) for key in journal.entries)
     batches = _batches(items, every, journal)
     first = next(batches, None)
     if first is None:
@@ -203,10 +146,12 @@ def run(align_batch: Callable, items: list[worker.Item], every: int, workers: in
 
 def _batches(items: list[worker.Item], every: int, journal: Journal) -> Iterator[list[worker.Item]]:
     """What is to be done, `BATCH` pictures or frames of one video at a time."""
-    pictures = (item for item in items if not _is_video(item) and (item.file, None) not in journal.entries)
+    pictures = (
+        item for item in items if not is_video(item.file) and (item.file, None) not in journal.entries
+    )
     yield from in_batches(pictures)
     frames = collections.Counter(file for file, frame in journal.entries if frame is not None)
-    for video in filter(_is_video, items):
+    for video in (item for item in items if is_video(item.file)):
         summary = journal.entries.get((video.file, None))
         if summary is None or frames[video.file] != summary["frames"]:
             yield from in_batches(_frames(video, every, frames[video.file], journal))
@@ -245,15 +190,6 @@ def _frames(video: worker.Item, every: int, frames: int, journal: Journal) -> It
     except (ValueError, OSError) as error:
         reason = str(error)
     journal.add([worker.entry(video, "unreadable" if reason else "video", reason) | {"frames": frames}])
-
-
-def cut_off(video: str, last: int) -> str:
-    """Why a video whose frames end with number `last` is not whole; empty where it is."""
-    announced = align.announced_frames(video)
-    # Headers estimate, and some are one off.
-    if last >= announced - 1:
-        return ""
-    return f"{video}: frames end at {last} of {announced} that its header states: copy it again"
 
 
 def report(items: list[worker.Item], output: pathlib.Path, journal: Journal) -> None:

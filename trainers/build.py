@@ -5,21 +5,18 @@ or else by those of the detector in `keras_emoco.align`. `--noalign` stores imag
 `tfds build` does.
 """
 
-import functools
 import inspect
 import pathlib
 import sys
 
-import numpy as np
 import tensorflow_datasets as tfds
 from absl import app, flags
 
 import tfds_builders
-from keras_emoco import align
 from tfds_builders import configs
+from trainers import aligner
 
 FLAGS = flags.FLAGS
-MIN_FACE = 4  # pixels between the outermost landmarks; less are no pixels, but shares of the image
 
 
 def define_flags():
@@ -29,6 +26,11 @@ def define_flags():
     flags.DEFINE_string("data_dir", None, "where TFDS keeps built data; default ~/tensorflow_datasets")
     flags.DEFINE_bool("align", True, "store aligned faces")
     flags.DEFINE_bool("strict", False, "fail if the copy differs from a full one beyond what is known")
+    flags.DEFINE_string(
+        "beam_pipeline_options",
+        None,
+        "build on Apache Beam, as with `tfds build`: runner=NAME,option=VALUE,...",
+    )
 
 
 def main(_):
@@ -40,6 +42,7 @@ def main(_):
             FLAGS.data_dir,
             align_faces=FLAGS.align,
             strict=FLAGS.strict,
+            beam_pipeline_options=FLAGS.beam_pipeline_options,
         )
     except (ValueError, OSError, ImportError) as error:
         sys.exit(f"error: {error}")
@@ -53,6 +56,7 @@ def build(
     *,
     align_faces: bool = True,
     strict: bool = False,
+    beam_pipeline_options: str | None = None,
 ) -> pathlib.Path:
     """Builds a data set unless it is built already; returns where it lies.
 
@@ -62,10 +66,12 @@ def build(
         data_dir: where TFDS keeps built data.
         align_faces: whether faces are aligned.
         strict: whether a copy that differs from a full one is an error.
+        beam_pipeline_options: as `tfds build` takes them, to build on Apache Beam; None to build without.
 
     Raises:
         ValueError: there is no such data set, or it cannot do what is asked; and what its builder raises.
         OSError: `manual_dir` is none, or the data set is not in it.
+        ImportError: Apache Beam or a package of the extra `align` is missing.
     """
     if not manual_dir.is_dir() or not any(manual_dir.iterdir()):
         raise FileNotFoundError(f"--manual_dir={manual_dir} is no folder, or an empty one")
@@ -75,7 +81,7 @@ def build(
         names = ", ".join(module.removesuffix("_dataset_builder") for module in known)
         raise ValueError(f"expected a data set of {names}; got {name!r}")
     builder_cls = tfds.builder_cls(name)
-    wanted = {"aligner": aligner if align_faces else None, "strict": strict}
+    wanted = {"aligner": aligner.cut_out if align_faces else None, "strict": strict}
     arguments = {argument: value for argument, value in wanted.items() if value}
     for argument in arguments.keys() - inspect.signature(builder_cls).parameters.keys():
         flag = "--noalign" if argument == "aligner" else "--nostrict"
@@ -83,37 +89,22 @@ def build(
     if align_faces:
         config = (config or builder_cls.BUILDER_CONFIGS[0].name).removesuffix(configs.SUFFIX) + configs.SUFFIX
     builder = tfds.builder(name, config=config or None, data_dir=data_dir, **arguments)
-    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
+    builder.download_and_prepare(download_config=_download_config(manual_dir, beam_pipeline_options))
     return pathlib.Path(builder.data_path)
 
 
-_detector = functools.cache(align.Detector)  # Loaded only if some image comes without landmarks.
-
-
-def aligner(image: np.ndarray, landmarks: np.ndarray | None) -> np.ndarray | None:
-    """Cuts out the face: that of the landmarks, or the largest that is found.
-
-    Args:
-        image: uint8 `(height, width, 3)`.
-        landmarks: `(68, 2)`, `(66, 2)` or the five of `keras_emoco.align.LANDMARKS`, in pixels of the image;
-            None, or what cannot be a face in this image, to search for one.
-
-    Returns:
-        uint8 `(256, 256, 3)`, or None if no face is found.
-    """
-    points = landmarks if landmarks is None or len(landmarks) == 5 else align.five_points(landmarks)
-    if points is None or not _in_image(points, image):
-        faces = _detector()(image)
-        if not faces:
-            return None
-        points = faces[0].landmarks
-    return align.crop(image, points)
-
-
-def _in_image(points, image):
-    height, width = image.shape[:2]
-    inside = ((points >= 0) & (points <= (width, height))).all(axis=1)
-    return inside.sum() >= 3 and np.ptp(points, axis=0).max() >= MIN_FACE
+def _download_config(manual_dir, beam_pipeline_options):
+    config = tfds.download.DownloadConfig(manual_dir=manual_dir)
+    if beam_pipeline_options:
+        try:
+            from apache_beam.options import pipeline_options
+        except ImportError as error:
+            raise ImportError(
+                "--beam_pipeline_options needs Apache Beam: pip install 'keras-emoco[beam]'"
+            ) from error
+        options = [f"--{option}" for option in beam_pipeline_options.split(",")]
+        config.beam_options = pipeline_options.PipelineOptions(flags=options)
+    return config
 
 
 if __name__ == "__main__":

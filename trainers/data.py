@@ -4,7 +4,9 @@ import tensorflow_datasets as tfds
 from absl import flags
 
 import tfds_builders  # noqa: F401  (registers the builders)
-from keras_emoco.data import examples  # noqa: F401  (the programs read as a user's script does)
+
+# The programs read as a user's script does.
+from keras_emoco.data import action_unit_numbers, emotion_names, examples  # noqa: F401
 
 
 def define_flags():
@@ -25,22 +27,6 @@ def prepare(dataset: str, data_dir: str | None = None, manual_dir: str | None = 
     config = tfds.download.DownloadConfig(manual_dir=manual_dir) if manual_dir else None
     builder.download_and_prepare(download_config=config)
     return builder
-
-
-def emotion_names(builder) -> list[str]:
-    """The names of the emotions, in label order.
-
-    Raises:
-        ValueError: the data set has no emotion labels.
-    """
-    features = dict(builder.info.features)
-    feature = features.get("emotion")
-    if not isinstance(feature, tfds.features.ClassLabel):
-        raise ValueError(
-            f"{builder.info.full_name} has no class label 'emotion', and pretraining needs one: its "
-            f"features are {', '.join(features)}"
-        )
-    return list(feature.names)
 
 
 def emotions(builder, labels: list) -> list[str]:

@@ -108,10 +108,7 @@ def probe_builder(builder):
         return None
     if FLAGS.probe_dataset:
         probed = data.prepare(FLAGS.probe_dataset, FLAGS.data_dir, FLAGS.manual_dir)
-        if "action_units" not in probed.info.features:
-            raise ValueError(
-                f"--probe_dataset={FLAGS.probe_dataset} has no action units: name a set that has"
-            )
+        data.action_unit_numbers(probed)
         return probed
     return builder if "action_units" in builder.info.features else None
 

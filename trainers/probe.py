@@ -60,8 +60,7 @@ def load(builder, max_per_split: int | None = None) -> Faces:
             both the test split and another.
     """
     name = builder.info.full_name
-    if "action_units" not in builder.info.features:
-        raise ValueError(f"{name} has no action_units: probe another data set")
+    units = data.action_unit_numbers(builder)
     # The test split last, whatever the builder's order.
     splits = sorted(builder.info.splits, key=lambda name: name == "test")
     parts = [data.examples(builder, split).take(max_per_split or -1) for split in splits]
@@ -77,7 +76,7 @@ def load(builder, max_per_split: int | None = None) -> Faces:
         examples = examples.concatenate(part)
     return Faces(
         examples,
-        [int(unit) for unit in builder.info.metadata["action_units"]],
+        units,
         occurrence,
         np.stack(coded).astype(bool),
         subjects,

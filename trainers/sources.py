@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_emoco import align
 from trainers import recordings
-from trainers.align import IMAGES, VIDEOS, cut_off
+from trainers.align_input import IMAGES, VIDEOS, cut_off
 
 WEBCAM = "webcam"
 

@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 import tfds_builders  # noqa: F401, registers the builder.
+from tfds_builders.action_unit_folder import action_unit_folder_dataset_builder
 
 ROOT = pathlib.Path(__file__).parents[2]
 REAL_COPY = ROOT.parent / "shared" / "data" / "faces_au.zip"
@@ -344,3 +345,22 @@ def test_aligned_faces_are_stored_and_those_without_a_face_counted(name, manual_
         build(manual_dir, tmp_path / "other", f"action_unit_folder/{name}")
     with pytest.raises(ValueError, match="no face found"):
         build(manual_dir, tmp_path / "strict", f"action_unit_folder/{name}", aligner=aligner, strict=True)
+
+
+def test_tfds_finds_nothing_wrong(manual_dir, tfds_checks):
+    write_folder(manual_dir, FILES)
+    tfds_checks(action_unit_folder_dataset_builder.Builder, manual_dir, {"train": 3})
+
+
+def grey(image, landmarks):
+    """A crop for all but the image of 16x16."""
+    return None if image.shape == (16, 16, 3) else np.full((256, 256, 3), image.shape[0], np.uint8)
+
+
+@pytest.mark.parametrize("name", ["faces", "faces_aligned"])
+def test_on_beam_the_same_examples_and_counts(name, manual_dir, same_on_beam):
+    write_zip(manual_dir / "faces.zip", FILES)
+    aligner = grey if name.endswith("_aligned") else None
+    printed = same_on_beam(manual_dir, f"action_unit_folder/{name}", aligner=aligner)
+    assert ["images", "2" if aligner else "3", "3", "-1" if aligner else "+0"] in map(str.split, printed)
+    assert ("skipped 1 (no face found): images/b/bob 1.jpg" in printed) == (aligner is not None)

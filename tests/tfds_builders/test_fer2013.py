@@ -478,3 +478,28 @@ def test_strict_refuses_a_copy_that_is_not_full(manual_dir, tmp_path):
 def test_tfds_finds_nothing_wrong(manual_dir, tfds_checks):
     write_folder(manual_dir, IMAGES)
     tfds_checks(fer2013_dataset_builder.Builder, manual_dir, {"train": 14, "test": 14})
+
+
+@pytest.mark.parametrize("config", ["default", "ferplus"])
+def test_on_beam_the_same_examples_and_counts(config, manual_dir, same_on_beam):
+    if config == "default":
+        write_zip(manual_dir / "archive.zip", IMAGES)
+    else:
+        tables = {"fer2013.csv": csv_bytes(ROWS), "fer2013new.csv": csv_bytes(GOOD_VOTES, FERPLUS_HEADER)}
+        write_folder(manual_dir, tables)
+    printed = [line.split() for line in same_on_beam(manual_dir, f"fer2013/{config}")]
+    if config == "default":
+        assert printed.count(["total", "14", "28,709", "-28,695"]) == 1
+    else:
+        assert ["contempt", "2", "unknown"] in printed or ["contempt", "1", "unknown"] in printed
+
+
+def test_on_beam_a_copy_without_an_emotion_is_refused(manual_dir, tmp_path):
+    pytest.importorskip("apache_beam", reason="needs Apache Beam")
+    files, message = BAD_IMAGES["empty class"]
+    write_zip(manual_dir / "archive.zip", files)
+    builder = tfds.builder("fer2013", data_dir=tmp_path / "data")
+    config = tfds.download.DownloadConfig(manual_dir=manual_dir, beam_runner="DirectRunner")
+    with pytest.raises(ValueError, match=message):
+        builder.download_and_prepare(download_config=config)
+    assert not tfds.builder("fer2013", data_dir=tmp_path / "data").is_prepared()

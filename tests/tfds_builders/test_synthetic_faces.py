@@ -104,6 +104,23 @@ def test_the_whole_of_both_splits_is_drawn_without_a_gap():
     assert builder.FACES_PER_SUBJECT == 20
 
 
+@pytest.fixture
+def few(monkeypatch):
+    """Three people to train on and two to test on."""
+    subjects = {"train": range(0, 3), "test": range(1000, 1002)}
+    monkeypatch.setattr(synthetic_faces_dataset_builder, "SUBJECTS", subjects)
+
+
+def test_tfds_finds_nothing_wrong(few, tmp_path, tfds_checks):
+    tfds_checks(synthetic_faces_dataset_builder.Builder, tmp_path, {"train": 60, "test": 40})
+
+
+def test_on_beam_the_same_faces(few, same_on_beam):
+    printed = [line.split() for line in same_on_beam(None, "synthetic_faces")]
+    assert ["total", "60", "20,000", "-19,940"] in printed
+    assert ["total", "40", "4,000", "-3,960"] in printed
+
+
 def test_the_command_line_builds_from_the_folder(tmp_path):
     # `tfds` itself also imports its other subcommands, with packages that building does not need.
     script = f"""
@@ -115,6 +132,6 @@ options = ["tfds_builders/synthetic_faces", "--max_examples_per_split", "3", "--
 parser.parse_args(options).args.execute()
 """
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True)
-    info = tfds.builder_from_directory(tmp_path / "synthetic_faces" / "1.0.0").info
+    info = tfds.builder_from_directory(tmp_path / "synthetic_faces" / "2.0.0").info
     assert {name: split.num_examples for name, split in info.splits.items()} == {"train": 3, "test": 3}
     assert "drawn faces" in info.description

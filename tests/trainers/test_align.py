@@ -17,6 +17,7 @@ from keras_emoco import align
 from tfds_builders.synthetic_faces.faces import sample_face
 from tfds_builders.synthetic_faces.render import render
 from trainers import align as program
+from trainers import align_input
 from trainers.align_journal import Journal
 from trainers.align_worker import Item
 
@@ -250,16 +251,16 @@ def test_listing_is_sorted_and_follows_links_but_no_loops(tmp_path, touch):
     touch(tmp_path, "in/b/2.jpg", "in/a/1.JPEG", "in/a/clip.mp4", "in/x.csv", "elsewhere/3.png")
     (tmp_path / "in" / "linked").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "in")
-    items = program.list_input(tmp_path / "in", tmp_path / "out")
+    items = align_input.list_input(tmp_path / "in", tmp_path / "out")
     assert [item.file for item in items] == ["a/1.JPEG", "a/clip.mp4", "b/2.jpg", "linked/3.png"]
 
 
 def test_a_single_picture_is_an_input(tmp_path, touch):
     touch(tmp_path, "in/1.jpg")
-    [item] = program.list_input(tmp_path / "in" / "1.jpg", tmp_path / "in" / "out")
+    [item] = align_input.list_input(tmp_path / "in" / "1.jpg", tmp_path / "in" / "out")
     assert item.file == "1.jpg"
     with pytest.raises(ValueError, match="holds the input"):
-        program.list_input(tmp_path / "in" / "1.jpg", tmp_path / "in")
+        align_input.list_input(tmp_path / "in" / "1.jpg", tmp_path / "in")
 
 
 @pytest.mark.parametrize("output", ["in", "in/out", "in/a", "."])
@@ -268,22 +269,22 @@ def test_output_and_input_keep_apart(tmp_path, output, touch):
     (tmp_path / "link").symlink_to(tmp_path / "in")
     for source in ("in", "link"):
         with pytest.raises(ValueError, match="lie in each other"):
-            program.list_input(tmp_path / source, (tmp_path / output).resolve())
+            align_input.list_input(tmp_path / source, (tmp_path / output).resolve())
 
 
 def test_two_pictures_do_not_share_an_output(tmp_path, touch):
     touch(tmp_path, "in/1.tif", "in/1.tif.png")
     with pytest.raises(ValueError, match=r"1\.tif.* would both be written to 1\.tif\.png"):
-        program.list_input(tmp_path / "in", tmp_path / "out")
+        align_input.list_input(tmp_path / "in", tmp_path / "out")
     touch(tmp_path, "other/contact_sheet.png")
     with pytest.raises(ValueError, match="the contact sheet"):
-        program.list_input(tmp_path / "other", tmp_path / "out")
+        align_input.list_input(tmp_path / "other", tmp_path / "out")
 
 
 def test_nothing_to_align_is_an_error(tmp_path, touch):
     touch(tmp_path, "in/1.txt")
     with pytest.raises(ValueError, match=r"no picture or video .*\.jpg"):
-        program.list_input(tmp_path / "in", tmp_path / "out")
+        align_input.list_input(tmp_path / "in", tmp_path / "out")
 
 
 @pytest.mark.parametrize(

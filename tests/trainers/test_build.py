@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from keras_emoco import align
-from trainers import build
+from trainers import aligner, build
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Left and right eye, nose, mouth corners of a tilted face in an image of 200 x 160.
@@ -95,17 +95,17 @@ def test_aligned_and_unaligned_copies_lie_side_by_side(manual_dir, tmp_path):
 )
 def test_without_usable_landmarks_the_face_is_searched(unusable, monkeypatch):
     found = [align.Face((60.0, 40.0, 70.0, 80.0), 0.9, FIVE)]
-    monkeypatch.setattr(build, "_detector", lambda: lambda image: found)
-    crop = build.aligner(face(), unusable)
+    monkeypatch.setattr(aligner, "_detector", lambda: lambda image: found)
+    crop = aligner.cut_out(face(), unusable)
     np.testing.assert_allclose(eyes_of(crop), align.TEMPLATE[:2], atol=4)
     found.clear()
-    assert build.aligner(face(), unusable) is None
+    assert aligner.cut_out(face(), unusable) is None
 
 
 def test_usable_landmarks_need_no_detector(monkeypatch):
-    monkeypatch.delattr(build, "_detector")
+    monkeypatch.delattr(aligner, "_detector")
     for landmarks in (FIVE, landmarks_68(FIVE)):
-        np.testing.assert_allclose(eyes_of(build.aligner(face(), landmarks)), align.TEMPLATE[:2], atol=4)
+        np.testing.assert_allclose(eyes_of(aligner.cut_out(face(), landmarks)), align.TEMPLATE[:2], atol=4)
 
 
 def test_what_a_builder_cannot_do_is_said(manual_dir, tmp_path):
@@ -131,6 +131,25 @@ def test_the_command_line(manual_dir, tmp_path):
     )
     assert failed.returncode == 1
     assert "error: no train part of AffectNet (json)" in failed.stderr
+
+
+def test_on_beam_with_two_processes_the_same_crops(manual_dir, tmp_path):
+    pytest.importorskip("apache_beam", reason="needs Apache Beam")
+    build.build("affectnet/npy_7", manual_dir, tmp_path / "plain")
+    options = "runner=DirectRunner,direct_running_mode=multi_processing,direct_num_workers=2"
+    command = [sys.executable, "-m", "trainers.build", f"--data_dir={tmp_path}", f"--manual_dir={manual_dir}"]
+    command += ["--dataset=affectnet/npy_7", f"--beam_pipeline_options={options}"]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert ["happy", "1", "134,415", "-134,414"] in [line.split() for line in done.stdout.splitlines()]
+    np.testing.assert_array_equal(
+        stored("affectnet/npy_7_aligned", tmp_path), stored("affectnet/npy_7_aligned", tmp_path / "plain")
+    )
+
+
+def test_without_beam_its_flag_names_the_extra(manual_dir, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "apache_beam.options", None)
+    with pytest.raises(ImportError, match=r"needs Apache Beam: pip install 'keras-emoco\[beam\]'"):
+        build.build("affectnet/npy_7", manual_dir, tmp_path, beam_pipeline_options="runner=DirectRunner")
 
 
 def test_killed_build_leaves_nothing_that_loads_and_the_next_is_whole(kill_when, tmp_path):

@@ -4,6 +4,7 @@ Not for the licensed data sets with layouts of their own, and not for intensitie
 """
 
 import dataclasses
+import functools
 import hashlib
 import pathlib
 import re
@@ -13,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders import action_units, alignment, archives, configs, counts
+from tfds_builders import action_units, alignment, archives, configs, counts, sequences
 from tfds_builders.action_unit_folder import table
 
 INSTRUCTIONS = """\
@@ -102,10 +103,11 @@ def _sources_in(archive: archives.Archive, manual_dir: pathlib.Path) -> list[Sou
     return sources
 
 
+IMAGES = "images"  # What is counted.
 DEFAULT = ActionUnitFolderConfig(name="default", description="The only data set in the manual directory.")
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(alignment.AligningBuilder):
     """Reads a user's own images and CSV; the data set's README.md says how they must look."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -122,7 +124,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         config: str | ActionUnitFolderConfig | None = None,
         **kwargs: Any,
     ):
-        """As `tfds.core.DatasetBuilder`; any `config` will do, and `source` is short for one.
+        """As `alignment.AligningBuilder`; any `config` will do, and `source` is short for one.
 
         Args:
           aligner: Cuts out faces, for the config that stores them aligned.
@@ -131,14 +133,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
           config: A config, or its name.
           **kwargs: Passed on.
         """
-        self._aligner, self._strict = aligner, strict
         if source is not None:
             if config is not None:
                 raise ValueError(f"got both source={source!r} and config={config!r}: pass one of them.")
             config = ActionUnitFolderConfig(name=config_name(source), source=source)
         elif isinstance(config, str) and config != DEFAULT.name:
             config = ActionUnitFolderConfig(name=config)
-        super().__init__(config=config, **kwargs)
+        super().__init__(aligner=aligner, strict=strict, config=config, **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
@@ -191,25 +192,36 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             digest = hashlib.sha256(archive.read(source.table)).hexdigest()
         self.info.metadata.update(action_units=list(units), source=source.name, table_sha256=digest)
         _report(source, units, examples)
-        return {"train": self._generate_examples(source, examples)}
+        title = f"{self.name}/{self.builder_config.name}"
+        # The CSV says how many there are.
+        images = counts.Counts(title, {IMAGES: len(examples)}, total=False, strict=self._strict)
+        return {
+            "train": self._image_examples(
+                "train",
+                source.archive,
+                functools.partial(list_images, name=source.table),
+                functools.partial(read_image, aligner=self._aligner),
+                sequences.Tally(images, {}, title, self._strict),
+            )
+        }
 
-    def _generate_examples(self, source: Source, examples: dict[str, dict]) -> Iterator[tuple[str, dict]]:
-        table_of_counts = counts.Counts(
-            f"{self.name}/{self.builder_config.name}",
-            {"images": len(examples)},  # the CSV says how many there are
-            total=False,
-            strict=self._strict,
-        )
-        with archives.open_archive(source.archive) as archive:
-            for name in sorted(examples):
-                image, _ = archive.read_image(name)
-                stored = alignment.stored(image, None, self._aligner)
-                if stored is None:
-                    table_of_counts.skip("no face found", name)
-                    continue
-                table_of_counts.read("images")
-                yield examples[name]["file"], {**examples[name], "image": stored}
-        table_of_counts.report()
+
+def list_images(archive: archives.Archive, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields the name in the archive of each image of the CSV `name`, and its example without `image`."""
+    _, examples = table.read(archive, name)
+    yield from sorted(examples.items())
+
+
+def read_image(
+    archive: archives.Archive, item: tuple[str, dict[str, Any]], aligner: alignment.Aligner | None
+) -> sequences.Frame:
+    """Returns the frame of an image; `aligner` is the builder's."""
+    name, example = item
+    image, _ = archive.read_image(name)
+    stored = alignment.stored(image, None, aligner)
+    if stored is None:
+        return sequences.Frame(name, "", reason=sequences.NO_FACE)
+    return sequences.Frame(name, IMAGES, {**example, "image": stored}, key=example["file"])
 
 
 def _report(source: Source, units: tuple[int, ...], examples: dict[str, dict]) -> None:

@@ -109,7 +109,7 @@ def find_copy(manual_dir: pathlib.Path, layout: str) -> dict[str, tuple[pathlib.
     return copy
 
 
-class Builder(sequences.SequenceBuilder):
+class Builder(alignment.AligningBuilder):
     """Reads AffectNet; the data set's README.md says how to get it and what the configs are."""
 
     VERSION = tfds.core.Version("1.0.0")

@@ -25,7 +25,7 @@ CONFIGS = configs.with_aligned(
 )
 
 
-class Builder(sequences.SequenceBuilder):
+class Builder(alignment.AligningBuilder):
     """Reads BP4D; the data set's README.md says how to get it and what is in it."""
 
     VERSION = tfds.core.Version("1.0.0")

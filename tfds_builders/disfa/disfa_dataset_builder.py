@@ -37,7 +37,7 @@ CONFIGS = configs.with_aligned(
 )
 
 
-class Builder(sequences.SequenceBuilder):
+class Builder(alignment.AligningBuilder):
     """Reads DISFA; the data set's README.md says how to get it and what the configs are."""
 
     VERSION = tfds.core.Version("1.0.0")

@@ -24,7 +24,7 @@ CONFIGS = configs.with_aligned(
 )
 
 
-class Builder(sequences.SequenceBuilder):
+class Builder(alignment.AligningBuilder):
     """Reads GFT; the data set's README.md says how to get it, what is in it, and what is not known of it."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -41,7 +41,7 @@ class Builder(sequences.SequenceBuilder):
         minus_one: labels.MinusOne | None = None,
         **kwargs: Any,
     ):
-        """As `SequenceBuilder`.
+        """As `alignment.AligningBuilder`.
 
         Args:
           aligner: Cuts out faces, for the configs that store them aligned.

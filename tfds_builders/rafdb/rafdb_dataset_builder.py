@@ -88,7 +88,7 @@ class Image(NamedTuple):
     face_box: str | None
 
 
-class Builder(sequences.SequenceBuilder):
+class Builder(alignment.AligningBuilder):
     """Reads RAF-DB; the data set's README.md says how to get it and what the configs are."""
 
     VERSION = tfds.core.Version("1.0.0")

@@ -167,9 +167,7 @@ def _beard(brush: Brush, rig: PosedRig, identity: Identity) -> None:
 
 
 def _eye(brush: Brush, rig: PosedRig, side: int, identity: Identity, unit: float) -> None:
-    inner, outer = rig.side("eye_corner", side)
-    upper = spline(5, 4) @ np.concatenate([[inner], rig.side("lid_upper", side), [outer]])
-    lower = spline(5, 4) @ np.concatenate([[inner], rig.side("lid_lower", side), [outer]])
+    upper, lower = rig.eye(side)
     crease = spline(5, 3) @ rig.side("crease", side)
     brush.fill(np.concatenate([upper, crease[::-1]]), _scale(identity.skin, 0.9))
     brush.fill(np.concatenate([upper, lower[::-1]]), SCLERA)
@@ -210,10 +208,7 @@ def _nose(brush: Brush, rig: PosedRig, skin: Colour, unit: float) -> None:
 
 
 def _mouth(brush: Brush, rig: PosedRig, identity: Identity, unit: float) -> None:
-    curve = spline(7, 4)
-    outer, top, bottom, below = (
-        curve @ rig.lip(name) for name in ("upper_outer", "upper_inner", "lower_inner", "lower_outer")
-    )
+    outer, top, bottom, below = rig.lips()
     if rig.parted:
         brush.fill(np.concatenate([top, bottom[::-1]]), MOUTH)
         gap = bottom[:, 1] - top[:, 1]

@@ -29,6 +29,8 @@ _LIPS = {
     name: np.r_[shapes.GROUPS[f"lip_{name}"], shapes.GROUPS["corner"]]
     for name in ("upper_outer", "upper_inner", "lower_inner", "lower_outer")
 }
+# Pixels: what is so thick covers at least half of some pixel, wherever it lies.
+VISIBLE = 1.0
 _PARTED = [shapes.ACTION_UNITS.index(25), shapes.ACTION_UNITS.index(26)]
 
 
@@ -56,6 +58,19 @@ class PosedRig:
         left, right = self.points[:, _LIPS[name]]
         return np.concatenate([left[:0:-1], right])
 
+    def eye(self, side: int) -> tuple[np.ndarray, np.ndarray]:
+        """The upper and the lower border of an eye's opening, from its inner to its outer corner."""
+        inner, outer = self.side("eye_corner", side)
+        upper, lower = (
+            shapes.spline(5, 4) @ np.concatenate([[inner], self.side(f"lid_{lid}", side), [outer]])
+            for lid in ("upper", "lower")
+        )
+        return upper, lower
+
+    def lips(self) -> tuple[np.ndarray, ...]:
+        """The borders of the upper lip, then of the lower, from above: curves from the left to the right."""
+        return tuple(shapes.spline(7, 4) @ self.lip(name) for name in _LIPS)
+
 
 def pose(face: Face) -> PosedRig:
     """Moves the rig into the face's identity, action units and pose."""
@@ -82,13 +97,33 @@ def pose(face: Face) -> PosedRig:
 def landmarks(rig: PosedRig) -> np.ndarray:
     """Eye centres (left, right in the image), nose tip and mouth corners (left, right).
 
+    The eyes' are the centres of their openings, wherever they look. The mouth's are where the lips become
+    visible: they taper off, and are drawn thinner than a pixel before their borders meet.
+
     Returns:
         Array (5, 2) of x and y in pixels; (0, 0) is the outer corner of the top left pixel.
     """
-    eyes = rig.points[:, shapes.GROUPS["eye_corner"]].mean(1)
+    eyes = [_centroid(np.concatenate([upper, lower[::-1]])) for upper, lower in map(rig.eye, (0, 1))]
     nose = rig.points[1, shapes.GROUPS["nose_tip"]]
-    corners = rig.points[:, shapes.GROUPS["corner"]][:, 0]
+    above, *_, below = rig.lips()
+    corners = [_visible_end(above[::step], below[::step]) for step in (1, -1)]
     return np.concatenate([eyes, nose, corners]).astype(np.float32)
+
+
+def _centroid(polygon: np.ndarray) -> np.ndarray:
+    """The centre of mass of a polygon (n, 2): of its triangles with the first corner, by their area."""
+    start, edges = polygon[0], polygon[1:] - polygon[0]
+    area = edges[:-1, 0] * edges[1:, 1] - edges[:-1, 1] * edges[1:, 0]
+    return start + area @ (edges[:-1] + edges[1:]) / (3 * area.sum())
+
+
+def _visible_end(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """Where two curves (n, 2) that begin in one point are first `VISIBLE` apart: the middle between them."""
+    apart = np.linalg.norm(below - above, axis=1)
+    after = int(np.argmax(apart >= VISIBLE))
+    share = (VISIBLE - apart[after - 1]) / (apart[after] - apart[after - 1])
+    middle = (above + below) / 2
+    return middle[after - 1] + share * (middle[after] - middle[after - 1])
 
 
 def _camera(yaw: float, pitch: float, roll: float) -> np.ndarray:
