@@ -1,6 +1,7 @@
 """Published weights into a ResNet encoder, and out again under torchvision's names.
 
-Files are read as data alone: one that would run code is refused. Nothing is downloaded.
+Files are read as data alone: one that would run code is refused. Nothing is downloaded but a preset that is
+asked for by its name.
 """
 
 import dataclasses
@@ -59,7 +60,9 @@ def load(encoder: keras.Model, path: str | os.PathLike, prefix: str | None = Non
         encoder: a ResNet of `keras_emoco.encoders.build`; changed only if all of its variables can be filled.
         path: a state dict of torchvision's or timm's ResNet, or a checkpoint of MoCo v1 or v2 that holds one:
             `.safetensors`, or any name for a file of `torch.save`; or a `.keras` file of an encoder or of a
-            model with an attribute `encoder`. Only `torch.save`'s needs PyTorch.
+            model with an attribute `encoder`; or a ResNet preset of keras_hub: its directory, or its name,
+            `"resnet_50_imagenet"`, `"kaggle://..."`, `"hf://..."`, by which keras_hub downloads it once.
+            Only `torch.save`'s needs PyTorch.
         prefix: what precedes `layer1.0.conv1.weight` in the file, for instance `"module.encoder_k."`. None
             finds it, and takes the query encoder of MoCo's two.
 
@@ -68,10 +71,10 @@ def load(encoder: keras.Model, path: str | os.PathLike, prefix: str | None = Non
 
     Raises:
         FileNotFoundError: there is no such file.
+        ConnectionError: a preset cannot be downloaded.
         ValueError: the file would run code, is cut off, or holds another architecture; a tensor is missing,
             has another shape, or is not finite; the encoder is no ResNet. The message names the tensor.
     """
-    path = pathlib.Path(path)
     slots = _slots(encoder)
     tensors, others = _read(path)
     if prefix is None:
@@ -192,9 +195,11 @@ def _remedy(tensors, encoder):
 
 
 def _read(path):
-    """The tensors of a file by name, and the names of all else in it."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there: give a file of weights")
+    """The tensors of a file or preset by name, and the names of all else in it."""
+    preset = str(path)
+    path = pathlib.Path(path)
+    if path.is_dir() or not path.exists():
+        return _read_preset(preset, path.is_dir()), []
     if path.suffix == ".keras":
         return _read_keras(path), []
     if path.suffix == ".safetensors":
@@ -208,6 +213,32 @@ def _read_keras(path):
     except Exception as error:
         raise ValueError(f"{path} does not load ({str(error).splitlines()[0]}): copy it again") from error
     return tensors_of(getattr(model, "encoder", model))
+
+
+def _read_preset(preset, is_local):
+    # Imported here: it takes seconds, and no other file needs it.
+    import keras_hub
+
+    if not (is_local or "://" in preset or preset in keras_hub.models.ResNetBackbone.presets):
+        raise FileNotFoundError(
+            f"{preset} is not there: give a file of weights, the directory of a preset of keras_hub, or the "
+            "name of one, like resnet_50_imagenet"
+        )
+    try:
+        backbone = keras_hub.models.ResNetBackbone.from_preset(preset)
+    except Exception as error:  # Of kagglehub, huggingface_hub, h5py, JSON and Keras.
+        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        if is_local:
+            raise ValueError(f"{preset} does not load ({reason}): give a ResNet's preset, whole") from error
+        raise ConnectionError(
+            f"preset {preset} cannot be had ({reason}): connect to the network once; or, where there is "
+            f"one, keras_hub.models.Backbone.from_preset({preset!r}).save_to_preset(DIRECTORY), and give a "
+            "copy of that directory"
+        ) from error
+    try:
+        return tensors_of(backbone)
+    except ValueError as error:
+        raise ValueError(f"{preset}: {error}") from error
 
 
 def _read_safetensors(path):

@@ -1,7 +1,8 @@
 """A page to try a detector on: `python -m trainers.demo --detector=FILE`, then open http://127.0.0.1:7860.
 
 Drop a picture: its largest face aligned, the probability of each action unit and, where there are faces with
-emotions, those most alike within one. Nothing leaves this machine unless --share or --host asks for it.
+emotions, the commonest emotion of the nearest and those most alike within one. Nothing leaves this machine
+unless --share or --host asks for it.
 """
 
 import os
@@ -84,34 +85,38 @@ def load_gallery(predict: predictor.Predictor) -> gallery.Gallery | None:
 
 def examine(
     predict: predictor.Predictor, faces: gallery.Gallery | None, file: str | None, emotion: str | None
-) -> tuple[np.ndarray | None, dict[str, float] | None, list[tuple], str]:
+) -> tuple[np.ndarray | None, dict[str, float] | None, str | None, list[tuple], str]:
     """What the page shows of a picture.
 
     Args:
         predict: gives the faces.
         faces: to show the nearest of, or None.
         file: the picture, or None where it was taken away.
-        emotion: of the faces to show.
+        emotion: of the faces to show; None for the commonest of the nearest.
 
     Returns:
-        The largest face aligned, uint8 `(256, 256, 3)`; probability of each action unit by its name; nearest
-        faces with captions; a sentence on what was found. Without a face the first two are None.
+        The largest face aligned, uint8 `(256, 256, 3)`; probability of each action unit by its name; the
+        emotion of the faces shown; nearest faces with captions; a sentence on what was found. Without a face
+        the first two are None.
 
     Raises:
         ValueError, OSError: the picture cannot be read.
     """
     if file is None:
-        return None, None, [], "Give a picture with a face."
+        return None, None, emotion, [], "Give a picture with a face."
     [found] = predict([align.read_image(file)])
     if not found:
-        return None, None, [], "No face was found: try a larger or more frontal one."
+        return None, None, emotion, [], "No face was found: try a larger or more frontal one."
     face = found[0]
-    nearest = faces.nearest(face.crop, emotion) if faces and emotion else []
     text = (
         f"{len(found)} faces were found; the largest is shown." if len(found) > 1 else "One face was found."
     )
+    if faces and emotion is None:
+        emotion = faces.emotion_of(face.crop)
+        text += f" The commonest emotion of the {gallery.VOTERS} training faces nearest to it is {emotion}."
+    nearest = faces.nearest(face.crop, emotion) if faces else []
     probabilities = dict(zip(predict.names, map(float, face.probabilities), strict=True))
-    return face.crop, probabilities, nearest, text
+    return face.crop, probabilities, emotion, nearest, text
 
 
 def page(predict: predictor.Predictor, faces: gallery.Gallery | None):
@@ -144,7 +149,7 @@ def page(predict: predictor.Predictor, faces: gallery.Gallery | None):
             bars = gradio.Label(label="probability of each action unit", show_heading=False)
         text = gradio.Markdown("Give a picture with a face.")
         emotion = gradio.Dropdown(
-            emotions, value=emotions[0] if emotions else None, label="emotion", visible=bool(emotions)
+            emotions, value=None, label="emotion of the training faces shown", visible=bool(emotions)
         )
         nearest = gradio.Gallery(
             label="nearest training faces of this emotion",
@@ -153,13 +158,10 @@ def page(predict: predictor.Predictor, faces: gallery.Gallery | None):
             visible=bool(emotions),
             buttons=buttons,
         )
-        gradio.on(
-            [picture.change, emotion.change],
-            show,
-            [picture, emotion],
-            [crop, bars, nearest, text],
-            api_name="show",
-        )
+        shown = [crop, bars, emotion, nearest, text]
+        # A new picture chooses the emotion; a user's choice, unlike the program's, is an `input`.
+        picture.change(lambda file: show(file, None), [picture], shown, api_name="picture")
+        emotion.input(show, [picture, emotion], shown, api_name="show")
     return blocks
 
 

@@ -9,6 +9,8 @@ import tensorflow_datasets as tfds
 
 from trainers import data, features, neighbours, predictor, probe
 
+VOTERS = 20
+
 
 class Gallery:
     """Labelled faces, and what an encoder makes of them.
@@ -28,6 +30,19 @@ class Gallery:
         self._faces, self._x, self._encoder = faces, x, encoder
         self._view = predictor.view_function(image_size, center_crop)
 
+    def emotion_of(self, crop: np.ndarray) -> str:
+        """The commonest emotion of the `VOTERS` labelled faces nearest to a face by the cosine of features.
+
+        Args:
+            crop: an aligned face, uint8 `(256, 256, 3)`.
+        """
+        labelled = np.flatnonzero(self._faces.emotions != "")
+        x = self._x[labelled]
+        cosines = x @ self._features(crop)[0] / np.linalg.norm(x, axis=1)
+        voters = labelled[np.argsort(-cosines, kind="stable")[:VOTERS]]
+        names, votes = np.unique(self._faces.emotions[voters], return_counts=True)
+        return str(names[votes.argmax()])
+
     def nearest(self, crop: np.ndarray, emotion: str, count: int = 6) -> list[tuple[np.ndarray, str]]:
         """The faces of an emotion nearest to a face by the cosine of their features.
 
@@ -39,7 +54,6 @@ class Gallery:
         Returns:
             List of (uint8 `(height, width, 3)`, the action units of the face, as far as the data tells).
         """
-        query = self._encoder.predict_on_batch(self._view(crop)[None])
         faces, last = self._faces, len(self._x)
         # The face asked about becomes one more, of a person of its own, and the only one to be tested.
         asked = dataclasses.replace(
@@ -50,10 +64,13 @@ class Gallery:
             emotions=np.append(faces.emotions, emotion),
             folds=[(np.arange(last), np.array([last]))],
         )
-        x = np.concatenate([self._x, np.asarray(query, np.float32)])
+        x = np.concatenate([self._x, self._features(crop)])
         [[_, *found]] = neighbours.nearest(asked, x, count)
         pictures = neighbours.pictures(faces, np.array(found, int))
         return [(_rgb(pictures[row]), self._caption(row)) for row in found]
+
+    def _features(self, crop):
+        return np.asarray(self._encoder.predict_on_batch(self._view(crop)[None]), np.float32)
 
     def _caption(self, row):
         return f"AU {neighbours.caption(self._faces, row)}" if self._faces.action_units else ""

@@ -20,7 +20,6 @@ from trainers import (
     checkpoints,
     data,
     faults,
-    features,
     figures,
     pretrain_flags,
     probe,
@@ -46,12 +45,12 @@ def main(_):
                 f"{settings.batch_size - remainder or devices.replicas}"
             )
         # Built here for the errors of its file, before a data set is.
-        account = build_encoder(settings)[1] if FLAGS.init_from else None
+        initial, account = build_encoder(settings) if FLAGS.init_from else (None, None)
         directory = pathlib.Path(FLAGS.workdir or f"runs/{FLAGS.preset}-{settings.dataset.replace('/', '-')}")
         with devices.first_process_first():
             grown = {}
             if devices.process == 0:
-                grown = open_workdir(directory, settings)
+                grown = open_workdir(directory, settings, initial)
                 if account:
                     record_initial_weights(account, directory)
             builder = data.prepare(settings.dataset, FLAGS.data_dir, FLAGS.manual_dir)
@@ -77,8 +76,13 @@ def main(_):
         faults.end(error, devices.processes)
 
 
-def open_workdir(directory: pathlib.Path, settings) -> dict:
+def open_workdir(directory: pathlib.Path, settings, initial: keras.Model | None = None) -> dict:
     """Make the work directory and put the configuration into it, or find the same one there.
+
+    Args:
+        directory: the work directory.
+        settings: the recipe.
+        initial: an encoder with the weights that the run begins with; None for random ones.
 
     Returns:
         `{"epochs": number before}` if the run is to become longer, else nothing.
@@ -90,8 +94,9 @@ def open_workdir(directory: pathlib.Path, settings) -> dict:
     if not FLAGS.resume and (directory / "config.json").exists():
         raise ValueError(f"--workdir={directory} holds a run: give another, or leave out --noresume to go on")
     more = {"seed": FLAGS.seed, "mixed_precision": FLAGS.mixed_precision}
-    if FLAGS.init_from:
-        more["init_from"] = features.digest(pathlib.Path(FLAGS.init_from))
+    if initial:
+        # Of the weights, not of a file: a preset is many files, or a name.
+        more["init_from"] = workdir.digest(initial.get_weights())
     return workdir.open_workdir(directory, {**more, **dataclasses.asdict(settings)}, may_grow=("epochs",))
 
 
@@ -117,7 +122,7 @@ def build_encoder(settings):
     """The encoder of a recipe, and the account of the weights it begins with, None for random ones.
 
     Raises:
-        FileNotFoundError, ValueError: as `keras_emoco.weights.load`.
+        FileNotFoundError, ConnectionError, ValueError: as `keras_emoco.weights.load`.
     """
     encoder = keras_emoco.encoders.build(settings.encoder, settings.image_size)
     return encoder, FLAGS.init_from and keras_emoco.weights.load(encoder, FLAGS.init_from)

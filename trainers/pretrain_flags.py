@@ -28,7 +28,8 @@ def define():
     flags.DEFINE_string(
         "init_from",
         None,
-        "begin with the weights in this file: MoCo's, torchvision's or timm's .pth, .safetensors, or .keras",
+        "begin with these weights: a file, MoCo's, torchvision's or timm's .pth, .safetensors, or .keras; or "
+        "a preset of keras_hub, its directory or its name",
     )
     flags.DEFINE_integer("seed", 0, "of initial weights, order of the faces and views")
     flags.DEFINE_enum("strategy", "none", strategies.STRATEGIES, "devices that train")

@@ -142,6 +142,14 @@ def sha256(path: pathlib.Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def digest(arrays: list[np.ndarray]) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of arrays of one type, in their order."""
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()[:16]
+
+
 def write_text(path: pathlib.Path, text: str) -> None:
     """Write a file, whole or not at all."""
     with replaced(path) as partial:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import keras
+import keras_hub
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -161,6 +162,67 @@ def test_keras_file_of_another_size(file, tmp_path):
     (tmp_path / "half.keras").write_bytes((tmp_path / "encoder.keras").read_bytes()[:100_000])
     with pytest.raises(ValueError, match=r"half\.keras does not load"):
         weights.load(large, tmp_path / "half.keras")
+
+
+def preset(directory, blocks=(2, 2, 2, 2), **settings):
+    """A ResNet of keras_hub whose every weight is its own, and the preset it is saved as."""
+    backbone = keras_hub.models.ResNetBackbone(
+        [64], [7], [64, 128, 256, 512], blocks, [1, 2, 2, 2], "basic_block", **settings
+    )
+    rng = np.random.default_rng(0)
+    for variable in backbone.weights:
+        noise = rng.normal(size=variable.shape)
+        kernel = len(variable.shape) == 4
+        variable.assign(noise * np.sqrt(2 / np.prod(variable.shape[:-1])) if kernel else 1 + 0.2 * abs(noise))
+    backbone.save_to_preset(directory)
+    return backbone
+
+
+def test_preset_of_keras_hub_gives_its_features(tmp_path):
+    backbone = preset(tmp_path / "preset")
+    for size in (64, 48):
+        encoder = encoders.build("resnet18", size)
+        account = weights.load(encoder, tmp_path / "preset")
+        x = images(size)
+        expected = features(backbone, x).mean((1, 2))
+        assert expected.std() > 0.1
+        np.testing.assert_allclose(features(encoder, x), expected, atol=1e-5, rtol=1e-5)
+    assert len(account.used) == len(backbone.weights) == 100
+    assert account.left == []
+
+
+def test_presets_that_do_not_fit_or_cannot_be_had_are_explained(tmp_path, monkeypatch):
+    encoder = encoders.build("resnet18", 32)
+    before = encoder.get_weights()
+
+    def refused(name, match, kind=ValueError):
+        with pytest.raises(kind, match=match):
+            weights.load(encoder, name)
+
+    preset(tmp_path / "deep", blocks=(3, 4, 6, 3))
+    refused(tmp_path / "deep", r"tensor layer1\.2\.\S+ has no place in resnet18; the file is of a resnet34")
+    preset(tmp_path / "v2", use_pre_activation=True)
+    refused(tmp_path / "v2", r"v2: layer '.*' of 'res_net_backbone\w*' has no counterpart in torchvision's")
+    keras_hub.models.VGGBackbone([1], [8]).save_to_preset(tmp_path / "vgg")
+    refused(tmp_path / "vgg", r"vgg does not load \(.*VGGBackbone.*\): give a ResNet's preset, whole")
+    preset(tmp_path / "cut")
+    content = (tmp_path / "cut" / "model.weights.h5").read_bytes()
+    (tmp_path / "cut" / "model.weights.h5").write_bytes(content[: len(content) // 2])
+    refused(tmp_path / "cut", r"cut does not load \(.*truncated.*\): give a ResNet's preset, whole")
+    (tmp_path / "cut" / "model.weights.h5").unlink()
+    refused(tmp_path / "cut", r"cut does not load \(.*model\.weights.*\): give a ResNet's preset, whole")
+    (tmp_path / "empty").mkdir()
+    refused(tmp_path / "empty", r"empty does not load \(.*no config\.json")
+    refused("resnet_18_imagnet", r"resnet_18_imagnet is not there: .*like resnet_50_", FileNotFoundError)
+    # Offline on any machine: nothing listens there.
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "cache"))
+    remedy = r"cannot be had \(.*\): connect to the network once; or, where .*save_to_preset\(DIRECTORY\)"
+    refused("resnet_18_imagenet", f"preset resnet_18_imagenet {remedy}", ConnectionError)
+    handle = "kaggle://keras/resnetv1/keras/resnet_18_imagenet"
+    refused(handle, f"preset {handle} {remedy}", ConnectionError)
+    for one, two in zip(before, encoder.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
 
 
 NO_TORCH = """

@@ -97,23 +97,44 @@ def test_answer_is_the_detectors_and_the_faces_of_the_emotion(predict, detector_
     assert list(found[1]) == ["AU1", "AU4", "AU12"]
     np.testing.assert_allclose(list(found[1].values()), probabilities, atol=1e-5)
     assert np.ptp(probabilities) > 0.01
-    for (image, _), row in zip(found[2], (4, 0, 2), strict=True):
+    assert found[2] == "sad"
+    for (image, _), row in zip(found[3], (4, 0, 2), strict=True):
         np.testing.assert_array_equal(image, pictures[row])
-    assert [caption for _, caption in found[2]] == ["AU 1", "AU 1", "AU 1"]
-    assert found[3] == "One face was found."
-    [(image, _), *_] = demo.examine(predict, shown, str(picture), "happy")[2]
+    assert [caption for _, caption in found[3]] == ["AU 1", "AU 1", "AU 1"]
+    assert found[4] == "One face was found."
+    [(image, _), *_] = demo.examine(predict, shown, str(picture), "happy")[3]
     np.testing.assert_array_equal(image, pictures[1])
     grey = dataclasses.replace(faces_of(pictures[..., :1], faces.emotions), action_units=[])
     [(image, caption), *_] = gallery.Gallery(grey, x, encoder, 32, False).nearest(crop, "happy")
     assert (image.shape, caption) == ((16, 16, 3), "")
 
 
+def test_emotion_is_the_commonest_of_the_nearest_faces(predict, detector_file, picture):
+    crop, view, _ = expected(detector_file, picture)
+    encoder = predict.detector.encoder
+    own = encoder.predict(view, verbose=0)[0]
+    away = np.random.default_rng(0).normal(size=own.shape)
+    # Nearest are 11 unlabelled ones, then 9 happy, 11 sad; farther, more and with longer features angry ones.
+    names = [""] * 11 + ["happy"] * 9 + ["sad"] * 11 + ["angry"] * 30
+    x = np.stack([own + t * away for t in np.linspace(0, 3, len(names))]).astype(np.float32)
+    x[31:] *= 100
+    order = np.random.default_rng(1).permutation(len(names))
+    faces = faces_of(np.zeros((len(names), 8, 8, 3), np.uint8), np.array(names)[order])
+    shown = gallery.Gallery(faces, x[order], encoder, 32, False)
+    assert shown.emotion_of(crop) == "sad"
+    _, _, emotion, nearest, text = demo.examine(predict, shown, str(picture), None)
+    assert (emotion, len(nearest)) == ("sad", 6)
+    assert text.endswith("The commonest emotion of the 20 training faces nearest to it is sad.")
+
+
 def test_pictures_without_a_face_or_unreadable_are_answered(predict, tmp_path, picture):
     Image.new("RGB", (90, 70), "gray").save(tmp_path / "empty.png")
-    crop, probabilities, nearest, text = demo.examine(predict, None, str(tmp_path / "empty.png"), None)
-    assert (crop, probabilities, nearest) == (None, None, [])
+    crop, probabilities, emotion, nearest, text = demo.examine(
+        predict, None, str(tmp_path / "empty.png"), None
+    )
+    assert (crop, probabilities, emotion, nearest) == (None, None, None, [])
     assert text.startswith("No face was found: try")
-    assert demo.examine(predict, None, None, None)[3] == "Give a picture with a face."
+    assert demo.examine(predict, None, None, None)[4] == "Give a picture with a face."
     (tmp_path / "broken.png").write_bytes(b"not a picture")
     with pytest.raises(ValueError, match=r"broken\.png: expected a picture"):
         demo.examine(predict, None, str(tmp_path / "broken.png"), None)
@@ -121,7 +142,7 @@ def test_pictures_without_a_face_or_unreadable_are_answered(predict, tmp_path, p
     for left, side in ((0, 120), (260, 250)):
         two.paste(Image.open(picture).resize((side, side)), (left, 0))
     two.save(tmp_path / "two.png")
-    assert demo.examine(predict, None, str(tmp_path / "two.png"), None)[3].startswith("2 faces were found")
+    assert demo.examine(predict, None, str(tmp_path / "two.png"), None)[4].startswith("2 faces were found")
 
 
 def test_data_of_the_run_beside_is_known_where_it_is_built(manual_dir, tmp_path, tmp_path_factory):
@@ -181,14 +202,14 @@ def _answers(address):
 def test_server_answers_on_this_machine_alone(server, detector_file, picture):
     import gradio_client
 
-    client = gradio_client.Client(server, verbose=False)
-    crop, label, nearest, text = client.predict(gradio_client.handle_file(picture), "happy", api_name="/show")
-    aligned, _, probabilities = expected(detector_file, picture)
+    client, file = gradio_client.Client(server, verbose=False), picture
+    picture = gradio_client.handle_file(file)
+    crop, label, emotion, nearest, text = client.predict(picture, "happy", api_name="/show")
+    aligned, _, probabilities = expected(detector_file, file)
     np.testing.assert_array_equal(np.asarray(Image.open(crop).convert("RGB")), aligned)
     found = {entry["label"]: entry["confidence"] for entry in label["confidences"]}
     assert found == pytest.approx(dict(zip(("AU1", "AU4", "AU12"), probabilities, strict=True)), abs=1e-4)
-    assert len(nearest) == 6
-    assert text == "One face was found."
+    assert (emotion, len(nearest), text) == ("happy", 6, "One face was found.")
     if pathlib.Path("/proc/net/tcp").exists():
         port = f"{urllib.parse.urlsplit(server).port:04X}"
         lines = [line.split() for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]]
@@ -212,12 +233,20 @@ def test_page_in_a_browser(server, detector_file, picture, tmp_path):
         page.on("request", lambda request: asked.add(urllib.parse.urlsplit(request.url).hostname))
         page.goto(server)
         page.locator("input[type=file]").first.set_input_files(picture)
-        page.get_by_text("One face was found.").wait_for()
+        text = page.get_by_text(
+            "One face was found. The commonest emotion of the 20 training faces nearest to it is "
+        )
+        text.wait_for()
+        voted = text.inner_text().removesuffix(".").split()[-1]
+        assert page.get_by_label("emotion of the training faces shown").input_value() == voted
         shown = sorted(text.split() for text in page.locator(".confidence-set").all_inner_texts())
         # The picture, its aligned face and six others, each loaded.
         page.wait_for_function("[...document.images].filter(image => image.naturalWidth).length >= 8")
         assert page.get_by_label("Download").count() > 0
         assert page.get_by_label("Share").count() == 0, "its button would upload the face"
+        page.get_by_label("emotion of the training faces shown").click()
+        page.get_by_role("option", name="sad" if voted != "sad" else "fear").click()
+        page.get_by_text("One face was found.", exact=True).wait_for()
         page.screenshot(path=tmp_path / "page.png", full_page=True)
         browser.close()
     names = [f"AU{unit}" for unit in UNITS]

@@ -18,6 +18,13 @@ import keras_emoco
 
 ROOT = pathlib.Path(__file__).parents[2]
 UNITS = (1, 12)
+REAL_FACES = ROOT.parent / "shared" / "data" / "faces_au.zip"
+# A trained encoder, and the interpreter of an environment with TensorFlow alone.
+ENCODER, TENSORFLOW = os.environ.get("EMOCO_ENCODER"), os.environ.get("EMOCO_TENSORFLOW", sys.executable)
+needs_real = pytest.mark.skipif(
+    ENCODER is None or not REAL_FACES.exists(),
+    reason="needs EMOCO_ENCODER, an encoder.keras trained on faces, and ../shared/data/faces_au.zip",
+)
 # Runs a program in a process that has neither this project nor Keras.
 WITHOUT_KERAS = """
 import importlib.machinery, runpy, sys
@@ -89,9 +96,9 @@ def picture(width, height, file_format):
     return file.getvalue()
 
 
-def run(*command, **environment):
+def run(*command, python=sys.executable, **environment):
     finished = subprocess.run(
-        [sys.executable, *map(str, command)],
+        [python, *map(str, command)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
@@ -244,6 +251,123 @@ def test_example_in_plain_tensorflow(run_directory, manual_dir, tmp_path):
     example = ROOT / "examples" / "action_units_tensorflow.py"
     code, text, error = run(tmp_path / "blocked.py", example, output, table, "--finetune")
     assert code == 0, error
-    assert text.count("300 steps, loss from 0.693 to") == 3
+    # ln 2 for each unit: in each fold four penalties of two units on two parts, then the chosen two.
+    assert text.count("300 steps, loss from 5.545 to") == 3 * 2
+    assert text.count("300 steps, loss from 1.386 to") == 3
     scores = [line.split(":")[0] for line in text.splitlines() if " avg " in line]
     assert scores == ["linear, mean of three folds", "linear, last fold", "finetuned, last fold"]
+
+
+# Photographs and a trained encoder: minutes.
+
+SERVE = """
+import sys
+import numpy as np, tensorflow as tf
+pictures = np.load(sys.argv[2])
+encoded = tf.constant([bytes(pictures[f"arr_{i}"]) for i in range(len(pictures.files))])
+serve = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
+np.save(sys.argv[3], serve(encoded=encoded)["features"].numpy())
+for name in ("keras", "keras_emoco", "keras_hub", "tensorflow_datasets"):
+    try:
+        __import__(name)
+        print(name, "is there")
+    except ModuleNotFoundError:
+        print("without", name)
+"""
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """The encoder in every format, the faces as files, and what the int8 export printed."""
+    directory = tmp_path_factory.mktemp("real")
+    with zipfile.ZipFile(REAL_FACES) as archive:
+        archive.extractall(directory)
+    names = ("e", "e.onnx", "e.tflite", "e8.tflite", "e.keras", "e.safetensors")
+    formats = ("tf_saved_model", "onnx", "litert", "litert", "keras", "torch")
+    lines = [
+        [f"--encoder={ENCODER}", f"--format={kind}", f"--output={directory / name}", "--nocenter_crop"]
+        for name, kind in zip(names, formats, strict=True)
+    ]
+    data = [f"--manual_dir={REAL_FACES.parent}", f"--data_dir={directory / 'data'}"]
+    data.append("--dataset=action_unit_folder/faces_au")
+    lines[3] += ["--int8", "--max_faces=4000", *data]
+    code, text, error = run("-c", SEVERAL, json.dumps(lines), KERAS_BACKEND="tensorflow")
+    assert code == 0, error
+    assert text.count("END done") == len(names), text
+    return directory, text, data
+
+
+@needs_real
+def test_64_photographs_in_every_format(real, tmp_path):
+    directory, text, _ = real
+    files = sorted((directory / "faces_au" / "images").iterdir())[::62][:64]
+    pictures = [file.read_bytes() for file in files]
+    model = keras.saving.load_model(ENCODER, compile=False)
+    size = model.input_shape[1]
+    views = np.stack([keras_emoco.augment.center_view(p, size, crop=False).numpy() for p in pictures])
+    # As it was saved it may compute in bfloat16.
+    full = keras_emoco.encoders.build(model.name, size)
+    full.set_weights(model.get_weights())
+    features = full.predict(views, verbose=0)
+    assert len(features) == 64
+    assert features.std(axis=0).min() > 1e-3, "the faces differ"
+
+    np.savez(tmp_path / "in.npz", *(np.frombuffer(p, np.uint8) for p in pictures))
+    (tmp_path / "serve.py").write_text(SERVE)
+    (tmp_path / "blocked.py").write_text(WITHOUT_KERAS)
+    serve = (tmp_path / "serve.py", directory / "e", tmp_path / "in.npz", tmp_path / "out.npy")
+    code, output, error = run(tmp_path / "blocked.py", *serve, python=TENSORFLOW, PYTHONPATH="")
+    assert code == 0, error
+    assert "without keras\nwithout keras_emoco\nwithout keras_hub" in output
+    found = {"tf_saved_model": np.load(tmp_path / "out.npy")}
+
+    import onnxruntime
+    import torch
+    from ai_edge_litert.interpreter import Interpreter
+    from safetensors.torch import load_file
+
+    from trainers.benchmark import peers
+
+    session = onnxruntime.InferenceSession(directory / "e.onnx", providers=["CPUExecutionProvider"])
+    found["onnx"] = session.run(None, {"images": views})[0]
+    lite = Interpreter(model_path=str(directory / "e.tflite")).get_signature_runner()
+    found["litert"] = np.concatenate([lite(images=view[None])["features"] for view in views])
+    found["keras"] = keras.saving.load_model(directory / "e.keras", compile=False).predict(views, verbose=0)
+    network = peers.torchvision().models.get_model(model.name)
+    network.fc = torch.nn.Identity()
+    network.load_state_dict(load_file(directory / "e.safetensors"))
+    with torch.no_grad():
+        found["torch"] = network.eval()(torch.tensor(views.transpose(0, 3, 1, 2))).numpy()
+    for name, of_format in found.items():
+        print(f"{name}: differs by at most {np.abs(of_format - features).max():.1e} of {features.max():.2f}")
+        np.testing.assert_allclose(of_format, features, atol=1e-4, err_msg=name)
+
+    [line] = [line for line in text.splitlines() if line.startswith("average F1")]
+    print(line)
+    one, two = (float(part.split()[-1]) for part in line.split(",")[-2:])
+    assert abs(one - two) <= 2
+
+
+@needs_real
+def test_linear_classifier_in_plain_tensorflow_does_as_well_as_the_linear_protocol(real, tmp_path):
+    directory, _, data = real
+    code, text, error = run(
+        "-m",
+        "trainers.evaluate",
+        f"--encoder={ENCODER}",
+        f"--workdir={tmp_path / 'linear'}",
+        f"--cache_dir={tmp_path}",
+        "--nocenter_crop",
+        *data,
+    )
+    assert code == 0, error
+    mine = json.loads((tmp_path / "linear" / "scores.json").read_text())["average"]["f1"]
+    example, faces = ROOT / "examples" / "action_units_tensorflow.py", directory / "faces_au"
+    arguments = (example, directory / "e", faces / "au.csv", f"--images={faces / 'images'}")
+    (tmp_path / "blocked.py").write_text(WITHOUT_KERAS)
+    code, text, error = run(tmp_path / "blocked.py", *arguments, python=TENSORFLOW, PYTHONPATH="")
+    assert code == 0, error
+    [line] = [line for line in text.splitlines() if line.startswith("linear, mean of three folds")]
+    print(line)
+    print(f"linear protocol: {mine:.1f}")
+    assert abs(float(line.split()[-1]) - mine) <= 1

@@ -4,6 +4,7 @@ import json
 import re
 
 import keras
+import keras_hub
 import numpy as np
 from PIL import Image
 
@@ -140,7 +141,10 @@ def test_begins_with_the_weights_of_a_file(pretrain, tmp_path):
         "published.safetensors: tensor layer1.2.conv1.weight is missing; the file is of a resnet18" in error
     )
     assert "Traceback" not in error
-    keras_emoco.weights.save(keras_emoco.encoders.build("resnet18", 64), file)
-    code, _, error = pretrain(*flags)
+    # Another start: a preset of keras_hub, of random weights.
+    keras_hub.models.ResNetBackbone(
+        [64], [7], [64, 128, 256, 512], [2, 2, 2, 2], [1, 2, 2, 2], "basic_block"
+    ).save_to_preset(tmp_path / "preset")
+    code, _, error = pretrain(f"--init_from={tmp_path / 'preset'}", *flags[1:])
     assert code == 1
     assert "holds results of other settings (init_from" in error
