@@ -17,6 +17,7 @@ from absl import app, flags
 import tfds_builders
 from keras_emoco import align
 from tfds_builders import configs
+from trainers import data
 
 FLAGS = flags.FLAGS
 MIN_FACE = 4  # pixels between the outermost landmarks; less are no pixels, but shares of the image
@@ -65,7 +66,7 @@ def build(
 
     Raises:
         ValueError: there is no such data set, or it cannot do what is asked; and what its builder raises.
-        OSError: `manual_dir` is none, or the data set is not in it.
+        OSError: `manual_dir` is none, or the data set is not in it, or the disk is full.
     """
     if not manual_dir.is_dir() or not any(manual_dir.iterdir()):
         raise FileNotFoundError(f"--manual_dir={manual_dir} is no folder, or an empty one")
@@ -83,7 +84,7 @@ def build(
     if align_faces:
         config = (config or builder_cls.BUILDER_CONFIGS[0].name).removesuffix(configs.SUFFIX) + configs.SUFFIX
     builder = tfds.builder(name, config=config or None, data_dir=data_dir, **arguments)
-    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
+    data.build(builder, manual_dir)
     return pathlib.Path(builder.data_path)
 
 
