@@ -1,6 +1,7 @@
 """What a program says when the machine under it fails while it works. Wrong flags are not here."""
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -29,11 +30,13 @@ def explain(
         builders: the data sets that were read.
     """
     text = str(error)
-    first_line = text.splitlines()[0][:120] if text else type(error).__name__
+    # TensorFlow begins with the operation, `{{function_node ...}}`.
+    first_line = re.sub(r"{{.*?}} ?", "", text).partition("\n")[0][:120] or type(error).__name__
     if isinstance(error, (OSError, FloatingPointError, workdir.DamagedError)):
         return text
     if data.NO_SPACE in text:
-        return f"{first_line}: {data.NO_SPACE}. Make room; the same command goes on from the last checkpoint"
+        what = first_line if data.NO_SPACE in first_line else f"{first_line}: {data.NO_SPACE}"
+        return f"{what}. Make room; the same command goes on from the last checkpoint"
     if isinstance(error, UNREADABLE):
         damaged = [(data.damage(builder), builder) for builder in builders]
         for found, builder in damaged:
