@@ -17,6 +17,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from keras_emoco import backend
 from trainers import workdir
 
 FILES = ("epoch.npz", "history.json", "model.weights.h5")
@@ -80,6 +81,8 @@ class Checkpoints(keras.callbacks.Callback):
             self.sums = [epoch[f"sum_{i}"] for i in range(len(model.metrics_variables))]
         for i, variable in enumerate(_random_states(model)):
             variable.assign(epoch[f"random_{i}"])
+        # None where another backend wrote it.
+        backend.set_random_state([epoch[name] for name in sorted(epoch) if name.startswith("generator_")])
         model.optimizer.build(model.trainable_variables)
         model.load_weights(path / "model.weights.h5")
         return step
@@ -119,6 +122,7 @@ class Checkpoints(keras.callbacks.Callback):
         step = self._steps_done()
         sums = _arrays("sum", self.model.metrics_variables)
         random = _arrays("random", _random_states(self.model))
+        random |= {f"generator_{i:03}": state for i, state in enumerate(backend.random_state())}
         if not self.writes:
             # Reading a variable that processes share is work for all of them, or the writer waits for ever.
             with tempfile.TemporaryDirectory() as unused:

@@ -152,6 +152,9 @@ def test_stopped_after_a_step_it_goes_on_exactly(stop_at, model, tmp_path):
     saver = Checkpoints(tmp_path / "stopped", STEPS, stop=lambda: next(asked) >= stop_at)
     with pytest.raises(Stopped, match=f"after step {stop_at}"):
         model.fit(batches(), epochs=3, callbacks=[saver], **FIT)
+    # Another process would begin with other values.
+    for variable in [*model.variables, *model.optimizer.variables]:
+        variable.assign(keras.ops.ones_like(variable))
     saver = Checkpoints(tmp_path / "stopped", STEPS)
     assert restore(saver, model) == stop_at
     rest = -stop_at % STEPS
