@@ -75,9 +75,9 @@ def main(_):
         pending = [job for job in jobs(directory, variants) if not job.done.exists()]
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
-    start = time.time()
+    start = time.monotonic()
     for number, job in enumerate(pending):
-        left = (time.time() - start) / number * (len(pending) - number) / 60 if number else None
+        left = (time.monotonic() - start) / number * (len(pending) - number) / 60 if number else None
         estimate = "" if left is None else f"; about {left:.0f} minutes left"
         print(f"{job.title} ({number + 1} of {len(pending)}{estimate})", flush=True)
         code = subprocess.run([sys.executable, "-m", *job.command], check=False).returncode

@@ -14,7 +14,7 @@ from absl import app, flags
 
 import tfds_builders
 from tfds_builders import configs
-from trainers import aligner
+from trainers import aligner, data
 
 FLAGS = flags.FLAGS
 
@@ -70,7 +70,7 @@ def build(
 
     Raises:
         ValueError: there is no such data set, or it cannot do what is asked; and what its builder raises.
-        OSError: `manual_dir` is none, or the data set is not in it.
+        OSError: `manual_dir` is none, or the data set is not in it, or the disk is full.
         ImportError: Apache Beam or a package of the extra `align` is missing.
     """
     if not manual_dir.is_dir() or not any(manual_dir.iterdir()):
@@ -89,7 +89,7 @@ def build(
     if align_faces:
         config = (config or builder_cls.BUILDER_CONFIGS[0].name).removesuffix(configs.SUFFIX) + configs.SUFFIX
     builder = tfds.builder(name, config=config or None, data_dir=data_dir, **arguments)
-    builder.download_and_prepare(download_config=_download_config(manual_dir, beam_pipeline_options))
+    data.build(builder, _download_config(manual_dir, beam_pipeline_options))
     return pathlib.Path(builder.data_path)
 
 

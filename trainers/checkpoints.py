@@ -2,7 +2,7 @@
 
 A checkpoint is a directory `step_<steps done>` of three files and their `SHA256SUMS`, as sha256sum has it:
 `model.weights.h5` (weights, dictionary, optimiser), `history.json` (the logs of each whole epoch) and
-`epoch.npz` (the sums behind the logs of an epoch that is not whole).
+`epoch.npz` (the sums behind the logs of an epoch that is not whole, and where random layers are).
 """
 
 import contextlib
@@ -17,6 +17,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from keras_emoco import backend
 from trainers import workdir
 
 FILES = ("epoch.npz", "history.json", "model.weights.h5")
@@ -57,13 +58,15 @@ class Checkpoints(keras.callbacks.Callback):
         self.history: list[dict] = []
         self.sums: list[np.ndarray] | None = None
 
-    def restore(self, model) -> int:
-        """Put the newest whole checkpoint, if any, into a compiled model; returns the steps it had done.
+    def restore(self, model, path: pathlib.Path | None) -> int:
+        """Put a checkpoint that `newest_whole` found, or none, into a compiled model.
+
+        Returns:
+            The steps that it had done.
 
         Raises:
-            ValueError: there are checkpoints and all are damaged, or the newest is of other data.
+            ValueError: it is of other data.
         """
-        path = self.newest_whole()
         if path is None:
             return 0
         step = int(path.name.removeprefix("step_"))
@@ -76,6 +79,10 @@ class Checkpoints(keras.callbacks.Callback):
         self.history = json.loads((path / "history.json").read_text())
         if step % self.steps_per_epoch:
             self.sums = [epoch[f"sum_{i}"] for i in range(len(model.metrics_variables))]
+        for i, variable in enumerate(_random_states(model)):
+            variable.assign(epoch[f"random_{i}"])
+        # None where another backend wrote it.
+        backend.set_random_state([epoch[name] for name in sorted(epoch) if name.startswith("generator_")])
         model.optimizer.build(model.trainable_variables)
         model.load_weights(path / "model.weights.h5")
         return step
@@ -113,7 +120,9 @@ class Checkpoints(keras.callbacks.Callback):
 
     def _write(self):
         step = self._steps_done()
-        sums = {f"sum_{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(self.model.metrics_variables)}
+        sums = _arrays("sum", self.model.metrics_variables)
+        random = _arrays("random", _random_states(self.model))
+        random |= {f"generator_{i:03}": state for i, state in enumerate(backend.random_state())}
         if not self.writes:
             # Reading a variable that processes share is work for all of them, or the writer waits for ever.
             with tempfile.TemporaryDirectory() as unused:
@@ -126,7 +135,9 @@ class Checkpoints(keras.callbacks.Callback):
             partial.mkdir(parents=True)
             _reserve(partial / "reserved", [*self.model.variables, *self.model.optimizer.variables])
             self.model.save_weights(partial / "model.weights.h5")
-            workdir.write_arrays(partial / "epoch.npz", steps_per_epoch=self.steps_per_epoch, **sums)
+            workdir.write_arrays(
+                partial / "epoch.npz", steps_per_epoch=self.steps_per_epoch, **sums, **random
+            )
             workdir.write_text(partial / "history.json", json.dumps(self.history, indent=1))
             _write_sums(partial)
             shutil.rmtree(final, ignore_errors=True)
@@ -140,7 +151,8 @@ class Checkpoints(keras.callbacks.Callback):
                 f"cannot write the checkpoint of step {step} in {self.directory} ({_reason(error)}). Last "
                 f"good checkpoint: {last[0]}. Make room, and the same command goes on from there"
             ) from error
-        for old in self._paths()[: -self.keep]:
+        # Half-written ones are of runs that were killed: while this one lives there is no other.
+        for old in [*self._paths()[: -self.keep], *self.directory.glob("partial_*")]:
             shutil.rmtree(old, ignore_errors=True)
         return step
 
@@ -196,6 +208,15 @@ def damage(path: pathlib.Path) -> str | None:
     except (OSError, UnicodeDecodeError) as error:
         return str(error)
     return None
+
+
+def _random_states(model):
+    """Where the random numbers of Dropout and its like are: Keras's files of weights leave them out."""
+    return [variable for variable in model.variables if variable.name == "seed_generator_state"]
+
+
+def _arrays(name, variables):
+    return {f"{name}_{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(variables)}
 
 
 def _reserve(file, variables):

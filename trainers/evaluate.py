@@ -9,6 +9,7 @@ import sys
 
 import keras
 import numpy as np
+import tensorflow as tf
 from absl import app, flags, logging
 
 from trainers import (
@@ -62,6 +63,8 @@ def main(_):
         workdir.open_workdir(directory, settings(digest, image_size, builder, faces))
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
+    except tf.errors.OpError as error:
+        faults.end(error, builders=[builder])
     announce(faces, builder, directory)
     try:
         if FLAGS.protocol == "linear":
@@ -85,7 +88,7 @@ def main(_):
                 detector = train_detector(faces, everyone, image_size, seeds[0])
             save(detector, directory)
     except Exception as error:
-        faults.end(error)
+        faults.end(error, builders=[builder])
 
 
 def settings(encoder_digest, image_size, builder, faces) -> dict:

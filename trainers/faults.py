@@ -1,30 +1,47 @@
 """What a program says when the machine under it fails while it works. Wrong flags are not here."""
 
 import os
+import re
 import sys
 import traceback
+from collections.abc import Sequence
 
-from trainers import workdir
+import tensorflow as tf
+import tensorflow_datasets as tfds
 
-# What the backends' errors say when an allocation fails, and TensorFlow's when the disk is full.
+from trainers import data, workdir
+
+# What the backends' errors say when an allocation fails, and JAX's when another process is gone.
 OUT_OF_MEMORY = ("OOM when allocating", "RESOURCE_EXHAUSTED", "out of memory", "can't allocate memory")
-NO_SPACE = "No space left on device"
+PROCESS_GONE = ("Gloo ", "NCCL ", "oordination service", "Connection closed by peer", "heartbeat")
 NOT_DECODED = "cannot decode the image"
+# A file is damaged, missing, or has too few examples.
+UNREADABLE = (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.FailedPreconditionError)
 
 
-def explain(error: Exception, processes: int = 1) -> str | None:
+def explain(
+    error: Exception, processes: int = 1, builders: Sequence[tfds.core.DatasetBuilder] = ()
+) -> str | None:
     """One line that says what to do about it; None for what is no fault of the machine or of a file.
 
     Args:
         error: what ended the program.
         processes: how many of this program train together.
+        builders: the data sets that were read.
     """
     text = str(error)
-    first_line = text.splitlines()[0][:120] if text else type(error).__name__
+    # TensorFlow begins with the operation, `{{function_node ...}}`.
+    first_line = re.sub(r"{{.*?}} ?", "", text).partition("\n")[0][:120] or type(error).__name__
     if isinstance(error, (OSError, FloatingPointError, workdir.DamagedError)):
         return text
-    if NO_SPACE in text:
-        return f"{first_line}: {NO_SPACE}. Make room; the same command goes on from the last checkpoint"
+    if data.NO_SPACE in text:
+        what = first_line if data.NO_SPACE in first_line else f"{first_line}: {data.NO_SPACE}"
+        return f"{what}. Make room; the same command goes on from the last checkpoint"
+    if isinstance(error, UNREADABLE):
+        damaged = [(data.damage(builder), builder) for builder in builders]
+        for found, builder in damaged:
+            if found:
+                return f"{found}: remove {builder.data_path} to have the data set built again"
     if isinstance(error, MemoryError) or any(sign in text for sign in OUT_OF_MEMORY):
         return (
             f"out of memory ({first_line}): lower --batch_size or --image_size, use --mixed_precision, a "
@@ -33,7 +50,7 @@ def explain(error: Exception, processes: int = 1) -> str | None:
         )
     if NOT_DECODED in text:
         return text[text.index(NOT_DECODED) :].splitlines()[0]
-    if processes > 1 and type(error).__name__ in ("XlaRuntimeError", "JaxRuntimeError"):
+    if processes > 1 and _process_gone(error):
         return (
             f"another of the {processes} processes has ended ({first_line}): start the same command on all "
             "again; they go on from the last checkpoint"
@@ -41,9 +58,30 @@ def explain(error: Exception, processes: int = 1) -> str | None:
     return None
 
 
-def end(error: Exception, processes: int = 1):
-    """End the program with one line if `explain` has one, else with the traceback."""
-    message = explain(error, processes)
+def _process_gone(error):
+    # JAX raises a ValueError, too, where a value is read that the others were to compute.
+    return type(error).__name__ in ("XlaRuntimeError", "JaxRuntimeError") or any(
+        sign in str(error) for sign in PROCESS_GONE
+    )
+
+
+def end(
+    error: Exception,
+    processes: int = 1,
+    builders: Sequence[tfds.core.DatasetBuilder] = (),
+    refused: bool = False,
+):
+    """End the program with one line if `explain` has one, else with the traceback.
+
+    Args:
+        error: what ended the program.
+        processes: how many of this program train together.
+        builders: the data sets that were read.
+        refused: what was asked for cannot be done, as the error says in all processes.
+    """
+    if refused and not (processes > 1 and _process_gone(error)):
+        sys.exit(f"error: {error}")
+    message = explain(error, processes, builders)
     if processes == 1:
         if message is None:
             raise error

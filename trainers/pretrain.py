@@ -35,9 +35,11 @@ def main(_):
     """Check everything, train, report."""
     if not FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
+    processes = 1
     try:
         settings = pretrain_flags.settings()
         devices = strategies.create(FLAGS.strategy, virtual_devices=FLAGS.virtual_devices, tpu=FLAGS.tpu)
+        processes = devices.processes
         remainder = settings.batch_size % devices.replicas
         if remainder:
             raise ValueError(
@@ -57,12 +59,10 @@ def main(_):
             num_classes = len(data.emotion_names(builder))
             probed = probe_builder(builder)
     except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+        faults.end(error, processes, refused=True)
     try:
-        with termination.noted() as asked:
-            trained = train(
-                settings, devices, builder, num_classes, directory, grown, lambda: devices.any(asked())
-            )
+        with termination.noted(processes) as asked:
+            trained = train(settings, devices, builder, num_classes, directory, grown, asked)
             if asked():
                 raise checkpoints.Stopped("stopped after training: the same command goes on with the probe")
         devices.part()
@@ -73,7 +73,7 @@ def main(_):
         print(stopped, flush=True)
         sys.exit(termination.EXIT_CODE)
     except Exception as error:
-        faults.end(error, devices.processes)
+        faults.end(error, processes, [b for b in (builder, probed) if b])
 
 
 def open_workdir(directory: pathlib.Path, settings, initial: keras.Model | None = None) -> dict:
@@ -164,13 +164,13 @@ def train(settings, devices, builder, num_classes, directory, grown, stop):
     try:
         # Damaged checkpoints are set aside by the first process; making variables is work for all at once.
         with devices.first_process_first():
-            saver.newest_whole()
+            newest = saver.newest_whole()
         with devices.scope:
             model = compiled_model(settings, num_classes, recipe_steps)
             initial_weights = model.encoder.get_weights()
-            first_step = saver.restore(model)
+            first_step = saver.restore(model, newest)
     except ValueError as error:
-        sys.exit(f"error: {error}")
+        faults.end(error, devices.processes, refused=True)
     if first:
         announce(settings, model, directory, first_step, steps, grown)
     start = time.monotonic()

@@ -4,6 +4,7 @@ No pickle: arrays are `.npz`, the rest is text.
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -116,14 +117,22 @@ def replaced(path: pathlib.Path, tag: str = ""):
     Args:
         path: the file; a reader sees what was there before, or all of the new.
         tag: what tells the writers of one file apart, where nothing keeps others out.
+
+    Raises:
+        OSError: the disk is full.
     """
     partial = path.with_name(f"{path.stem}{tag}.partial{path.suffix}")
     try:
         yield partial
         flush(partial)
         os.replace(partial, path)
-    except BaseException:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        # The system's error of a full disk names no file.
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise OSError(
+                f"cannot write {path} ({error.strerror}): make room, and give the same command again"
+            ) from error
         raise
 
 

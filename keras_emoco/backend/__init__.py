@@ -7,6 +7,7 @@ The rest of the library imports `backend` and never a backend of its own:
 - `moving_average`: move all key weights at once.
 - `gather_replicas`, `scale_loss`: what replicas exchange.
 - `train_step`: one optimiser step followed by the momentum update.
+- `random_state`, `set_random_state`: what random layers draw from beside Keras's variables.
 """
 
 import keras
@@ -16,7 +17,9 @@ if keras.backend.backend() == "tensorflow":
         fold_queues,
         gather_replicas,
         moving_average,
+        random_state,
         scale_loss,
+        set_random_state,
         train_step,
         write_rows,
     )
@@ -25,7 +28,9 @@ elif keras.backend.backend() == "jax":
         fold_queues,
         gather_replicas,
         moving_average,
+        random_state,
         scale_loss,
+        set_random_state,
         train_step,
         write_rows,
     )
@@ -34,7 +39,9 @@ elif keras.backend.backend() == "torch":
         fold_queues,
         gather_replicas,
         moving_average,
+        random_state,
         scale_loss,
+        set_random_state,
         train_step,
         write_rows,
     )
@@ -44,4 +51,13 @@ else:
         f"{keras.backend.backend()!r}: set KERAS_BACKEND to one of them before Keras is imported"
     )
 
-__all__ = ["fold_queues", "gather_replicas", "moving_average", "scale_loss", "train_step", "write_rows"]
+__all__ = [
+    "fold_queues",
+    "gather_replicas",
+    "moving_average",
+    "random_state",
+    "scale_loss",
+    "set_random_state",
+    "train_step",
+    "write_rows",
+]

@@ -123,3 +123,12 @@ def train_step(model, step, state, data):
     with StatelessScope(state_mapping=mapping) as scope:
         logs = model.finish_step(logs)
     return logs, tuple([scope.get_current_value(variable) for variable in group] for group in groups)
+
+
+def random_state():
+    """Nothing: Keras's variables say where random layers are."""
+    return []
+
+
+def set_random_state(state):
+    """Does nothing; see `random_state`."""

@@ -98,6 +98,15 @@ def train_step(model, step, data):
     return model.finish_step(logs)
 
 
+def random_state():
+    """Nothing: Keras's variables say where random layers are."""
+    return []
+
+
+def set_random_state(state):
+    """Does nothing; see `random_state`."""
+
+
 @contextlib.contextmanager
 def _synchronized_batch_normalization(model):
     # Set while the step is traced, not in the layers' configuration: an encoder saved with

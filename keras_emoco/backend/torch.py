@@ -52,5 +52,18 @@ def train_step(model, step, data):
     return model.finish_step(step(data))
 
 
+def random_state():
+    """uint8 arrays, of the CPU and of each GPU: Dropout without a seed draws from PyTorch's generators."""
+    return [state.numpy() for state in (torch.get_rng_state(), *torch.cuda.get_rng_state_all())]
+
+
+def set_random_state(state):
+    """Undo all draws since `random_state` gave `state`."""
+    if state:
+        torch.set_rng_state(torch.from_numpy(state[0]))
+    for number, array in enumerate(state[1 : 1 + torch.cuda.device_count()]):
+        torch.cuda.set_rng_state(torch.from_numpy(array), number)
+
+
 def _tensor(x):
     return x.value if hasattr(x, "value") else x

@@ -1,5 +1,6 @@
 """Made-up data sets in the layout of their owners, small enough for a run in seconds."""
 
+import contextlib
 import csv
 import io
 import os
@@ -135,5 +136,33 @@ def kill_when():
             time.sleep(0.02)
         (kill or process.kill)()
         process.communicate()
+
+    return run
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 2 MiB of its own."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounts a tmpfs, which root alone may")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+@pytest.fixture(scope="session")
+def fill():
+    """`fill(disk, left)` leaves so many KiB, by a file `filler`; None leaves all of it."""
+
+    def run(disk, left):
+        (disk / "filler").unlink(missing_ok=True)
+        if left is None:
+            return
+        with (disk / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+            while True:
+                filler.write(bytes(4096))
+        os.truncate(disk / "filler", (disk / "filler").stat().st_size - 1024 * left)
 
     return run

@@ -1,8 +1,8 @@
 """What a checkpoint promises: a run that diverges keeps it, damage is noticed, an epoch goes on inside."""
 
-import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 
@@ -28,6 +28,7 @@ def model():
             keras.layers.BatchNormalization(),
             keras.layers.ReLU(),
             keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dropout(0.2),
         ]
     )
     model = keras_emoco.EmoCo(encoder, num_classes=2, projection_dim=4, hidden_dim=8, queue_size=4, seed=0)
@@ -59,7 +60,7 @@ def test_nan_image_stops_training_at_its_step_and_the_checkpoint_before_it_stays
     good = model.get_weights()
     with pytest.raises(FloatingPointError, match=r"nan at step 5: .*checkpoint: .*/step_000000003\."):
         model.fit(batches(STEPS, nan_at=5), callbacks=[saver], **FIT)
-    assert saver.restore(model) == STEPS
+    assert restore(saver, model) == STEPS
     assert_same(model.get_weights(), good)
 
 
@@ -68,6 +69,10 @@ def test_checksums_are_those_of_sha256sum(model, tmp_path):
     path = tmp_path / "step_000000003"
     assert sorted(p.name for p in path.iterdir()) == ["SHA256SUMS", *FILES]
     subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=path, check=True)
+
+
+def restore(saver, model):
+    return saver.restore(model, saver.newest_whole())
 
 
 def flip(file):
@@ -94,7 +99,7 @@ def test_damaged_newest_gives_way_to_the_one_before_and_nothing_half_written_is_
     model.fit(batches(), epochs=2, callbacks=[Checkpoints(tmp_path / "good", STEPS)], **FIT)
     expected = Checkpoints(tmp_path / "good", STEPS)
     shutil.copytree(tmp_path / "good" / "step_000000003", tmp_path / "first" / "step_000000003")
-    assert Checkpoints(tmp_path / "first", STEPS).restore(model) == STEPS
+    assert restore(Checkpoints(tmp_path / "first", STEPS), model) == STEPS
     first = state(model)
     for damage in (flip, truncate, empty, remove):
         for name in (*FILES, "SHA256SUMS"):
@@ -102,9 +107,9 @@ def test_damaged_newest_gives_way_to_the_one_before_and_nothing_half_written_is_
             shutil.copytree(tmp_path / "good", directory)
             shutil.copytree(directory / "step_000000006", directory / "partial_000000009")
             damage(directory / "step_000000006" / name)
-            assert expected.restore(model) == 2 * STEPS
+            assert restore(expected, model) == 2 * STEPS
             saver = Checkpoints(directory, STEPS)
-            assert saver.restore(model) == STEPS, (damage, name)
+            assert restore(saver, model) == STEPS, (damage, name)
             assert len(saver.history) == 1
             assert_same(state(model), first)
             said = capsys.readouterr().out
@@ -120,7 +125,7 @@ def test_all_damaged_is_an_error_and_leaves_them_and_the_model_alone(model, tmp_
     for path in tmp_path.iterdir():
         truncate(path / "model.weights.h5")
     with pytest.raises(ValueError, match=r"all checkpoints are damaged \(.*step_000000006: model.weights"):
-        Checkpoints(tmp_path, STEPS).restore(model)
+        restore(Checkpoints(tmp_path, STEPS), model)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step_000000003", "step_000000006"]
     assert_same(state(model), before)
 
@@ -128,7 +133,7 @@ def test_all_damaged_is_an_error_and_leaves_them_and_the_model_alone(model, tmp_
 def test_data_of_another_length_is_refused(model, tmp_path):
     model.fit(batches(), callbacks=[Checkpoints(tmp_path, STEPS)], **FIT)
     with pytest.raises(ValueError, match="3 steps in an epoch and the data now gives 4"):
-        Checkpoints(tmp_path, 4).restore(model)
+        restore(Checkpoints(tmp_path, 4), model)
 
 
 @pytest.mark.parametrize("stop_at", [1, 4, 5, 6])
@@ -147,8 +152,11 @@ def test_stopped_after_a_step_it_goes_on_exactly(stop_at, model, tmp_path):
     saver = Checkpoints(tmp_path / "stopped", STEPS, stop=lambda: next(asked) >= stop_at)
     with pytest.raises(Stopped, match=f"after step {stop_at}"):
         model.fit(batches(), epochs=3, callbacks=[saver], **FIT)
+    # Another process would begin with other values.
+    for variable in [*model.variables, *model.optimizer.variables]:
+        variable.assign(keras.ops.ones_like(variable))
     saver = Checkpoints(tmp_path / "stopped", STEPS)
-    assert saver.restore(model) == stop_at
+    assert restore(saver, model) == stop_at
     rest = -stop_at % STEPS
     if rest:
         model.fit(batches(stop_at), callbacks=[saver], **{**FIT, "steps_per_epoch": rest})
@@ -159,37 +167,58 @@ def test_stopped_after_a_step_it_goes_on_exactly(stop_at, model, tmp_path):
     assert json.dumps(saver.history) == json.dumps(whole.history)
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 2 MiB of its own."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("mounts a tmpfs, which root alone may")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
-
-
-@pytest.mark.parametrize("left", [4])
-def test_full_disk_loses_no_checkpoint_and_the_run_goes_on_when_there_is_room(left, model, small_disk):
+def test_full_disk_loses_no_checkpoint_and_the_run_goes_on_when_there_is_room(model, small_disk, fill):
     directory = small_disk / "checkpoints"
     model.fit(batches(), callbacks=[Checkpoints(directory, STEPS)], **FIT)
     after_first = state(model)
-    with (small_disk / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
-        while True:
-            filler.write(bytes(4096))
-    os.truncate(small_disk / "filler", (small_disk / "filler").stat().st_size - 1024 * left)
-    saver = Checkpoints(directory, STEPS)
-    assert saver.restore(model) == STEPS
-    with pytest.raises(
-        OSError, match=r"cannot write the checkpoint of step 6 in .*checkpoint: .*step_000000003\."
-    ):
-        model.fit(batches(STEPS), initial_epoch=1, epochs=2, callbacks=[saver], **FIT)
-    assert [p.name for p in directory.iterdir()] == ["step_000000003"]
-    (small_disk / "filler").unlink()
-    saver = Checkpoints(directory, STEPS)
-    assert saver.restore(model) == STEPS
-    assert_same(state(model), after_first)
-    model.fit(batches(STEPS), initial_epoch=1, epochs=2, callbacks=[saver], **FIT)
-    assert Checkpoints(directory, STEPS).restore(model) == 2 * STEPS
+    size = sum(path.stat().st_size for path in (directory / "step_000000003").iterdir()) // 1024
+    refused = []
+    # None, the least and the most of what is too little, and all around what a checkpoint takes.
+    for left in (0, 4, 8, size // 2, *range(size - 16, size + 40, 8), None):
+        fill(small_disk, left)
+        saver = Checkpoints(directory, STEPS)
+        assert restore(saver, model) == STEPS, left
+        assert_same(state(model), after_first)
+        message = r"cannot write the checkpoint of step 6 in .*No space.*checkpoint: .*step_000000003\."
+        try:
+            model.fit(batches(STEPS), initial_epoch=1, epochs=2, callbacks=[saver], **FIT)
+        except OSError as error:
+            refused.append(str(error))
+            left_behind = [p.name for p in directory.iterdir()]
+        else:
+            left_behind = ["step_000000003"]
+            assert restore(Checkpoints(directory, STEPS), model) == 2 * STEPS, left
+            shutil.rmtree(directory / "step_000000006")
+        assert left_behind == ["step_000000003"], left
+    assert len(refused) >= 5
+    assert all(re.search(message, text) for text in refused), refused
+    assert not (small_disk / "filler").exists(), "the last time there was room"
+
+
+def test_half_a_checkpoint_of_a_killed_run_is_removed_by_the_next(model, tmp_path):
+    half = tmp_path / "partial_000000002"
+    half.mkdir()
+    (half / "model.weights.h5").write_bytes(b"half")
+    saver = Checkpoints(tmp_path, STEPS)
+    assert restore(saver, model) == 0
+    model.fit(batches(), callbacks=[saver], **FIT)
+    assert [p.name for p in tmp_path.iterdir()] == ["step_000000003"]
+
+
+@pytest.mark.parametrize("newest_is_from", [0, 2**32], ids=["1970", "2106"])
+def test_clock_that_jumps_changes_neither_which_is_newest_nor_which_are_kept(newest_is_from, model, tmp_path):
+    model.fit(batches(), epochs=2, callbacks=[Checkpoints(tmp_path, STEPS)], **FIT)
+    for path in (tmp_path / "step_000000006", *(tmp_path / "step_000000006").iterdir()):
+        os.utime(path, (newest_is_from, newest_is_from))
+    saver = Checkpoints(tmp_path, STEPS)
+    assert restore(saver, model) == 2 * STEPS
+    model.fit(batches(2 * STEPS), initial_epoch=2, epochs=3, callbacks=[saver], **FIT)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step_000000006", "step_000000009"]
+
+
+def test_checksums_are_read_once_for_a_start(model, tmp_path):
+    model.fit(batches(), callbacks=[Checkpoints(tmp_path, STEPS)], **FIT)
+    saver = Checkpoints(tmp_path, STEPS)
+    path = saver.newest_whole()
+    (path / "SHA256SUMS").unlink()
+    assert saver.restore(model, path) == STEPS

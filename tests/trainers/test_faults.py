@@ -29,6 +29,14 @@ def test_picture_that_does_not_decode_is_named():
     assert "[at example] [2]" in message
 
 
+def test_death_of_another_process_is_said_whatever_jax_raises():
+    gloo = "UNKNOWN: Gloo AllGather failed: [external/gloo/gloo/transport/tcp/pair.cc:547] Connection closed"
+    for error in (ValueError(gloo), RuntimeError(gloo)):
+        assert faults.explain(error, processes=2).startswith("another of the 2 processes has ended (UNKNOWN")
+        assert faults.explain(error) is None, "there is no other"
+    assert faults.explain(ValueError("a bug"), processes=2) is None
+
+
 def test_what_is_no_fault_of_the_machine_keeps_its_traceback():
     assert faults.explain(KeyError("a bug")) is None
     assert faults.explain(ValueError("a bug")) is None

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from trainers import workdir
@@ -50,6 +51,33 @@ def test_what_may_grow_is_recorded_and_the_rest_refused(tmp_path):
         with pytest.raises(ValueError, match=message):
             workdir.open_workdir(tmp_path, settings, may_grow=("epochs",))
     assert json.loads((tmp_path / "config.json").read_text()) == config
+
+
+def test_full_disk_names_the_file_and_leaves_the_one_before(small_disk, fill):
+    text, arrays = small_disk / "file.txt", small_disk / "file.npz"
+    workdir.write_text(text, "before")
+    workdir.write_arrays(arrays, x=np.arange(3))
+    fill(small_disk, 4)
+    for path, write in (
+        (text, lambda: workdir.write_text(text, "x" * 9000)),
+        (arrays, lambda: workdir.write_arrays(arrays, x=np.ones(9000))),
+    ):
+        with pytest.raises(OSError, match=rf"cannot write {path} \(No space left .*make room"):
+            write()
+    assert sorted(path.name for path in small_disk.iterdir()) == ["file.npz", "file.txt", "filler"]
+    assert text.read_text() == "before"
+    np.testing.assert_array_equal(workdir.read_arrays(arrays)["x"], [0, 1, 2])
+
+
+def test_read_only_file_system_is_named(small_disk):
+    (small_disk / "began").mkdir()
+    for name in ("lock", "config.json"):
+        (small_disk / "began" / name).write_text("{}")
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    for name in ("began", "new"):
+        with pytest.raises(OSError, match=rf"cannot write to --workdir={small_disk / name} \(.*Read-only"):
+            workdir.open_workdir(small_disk / name, {})
+    assert [path.name for path in small_disk.iterdir()] == ["began"]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"settings": 3}', "\x00"])
