@@ -223,10 +223,11 @@ def _cut_off(path):
     start = 8 + int.from_bytes(content[:8], "little")
     try:
         entries = json.loads(content[8:start])
-    except ValueError:
+        entries.pop("__metadata__", None)
+        ends = sorted((int(entry["data_offsets"][1]), name) for name, entry in entries.items())
+    # A damaged header may be any JSON.
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
         return None
-    entries.pop("__metadata__", None)
-    ends = sorted((entry["data_offsets"][1], name) for name, entry in entries.items())
     return next(
         (f"cut off before the end of {name}" for end, name in ends if start + end > len(content)), None
     )

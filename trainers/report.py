@@ -75,7 +75,7 @@ class Section:
 
 def evaluation(directory: pathlib.Path) -> Section:
     """The section about a finished `trainers.evaluate`."""
-    summary = json.loads((directory / "scores.json").read_text())
+    summary = results.read(directory)
     name, dataset = directory.name, summary["dataset"]
     finetuned = summary["protocol"] == "finetune"
     columns = [f"AU{unit}" for unit in summary["units"]] + ["Avg."]
@@ -126,14 +126,15 @@ def pretraining(directory: pathlib.Path) -> Section:
     histories = sorted(directory.glob("checkpoints/step_*/history.json"))
     sentences, tables = ["No epoch is finished."], []
     if histories:
-        history = json.loads(histories[-1].read_text())
         steps = int(histories[-1].parent.name.removeprefix("step_"))
-        sentences = [f"{len(history)} epochs, {steps} steps."]
-        names = sorted(history[-1])
-        # At most some twenty rows of a long run.
-        kept = [i for i in range(len(history)) if i % -(-len(history) // 20) == 0 or i == len(history) - 1]
-        rows = [[str(i + 1), *(f"{history[i][n]:.4g}" for n in names)] for i in kept]
-        tables = [Table("Training", ["epoch", *names], rows)]
+        try:
+            history = json.loads(histories[-1].read_text())
+            table = _training(history)
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+            raise workdir.DamagedError(
+                f"{histories[-1]} is damaged ({type(error).__name__}: {error}): leave {directory} out"
+            ) from error
+        sentences, tables = [f"{len(history)} epochs, {steps} steps."], [table]
     pictures = {"summary.png": "Curves, F1 of a linear probe, features in the plane"}
     return Section(
         f"Pretraining {directory.name}",
@@ -143,12 +144,23 @@ def pretraining(directory: pathlib.Path) -> Section:
     )
 
 
+def _training(history):
+    names = sorted(history[-1])
+    # At most some twenty rows of a long run.
+    kept = [i for i in range(len(history)) if i % -(-len(history) // 20) == 0 or i == len(history) - 1]
+    return Table(
+        "Training",
+        ["epoch", *names],
+        [[str(i + 1), *(f"{float(history[i][n]):.4g}" for n in names)] for i in kept],
+    )
+
+
 def overview(directories: list[pathlib.Path]) -> Table | None:
     """One row for each evaluation; None if there is none."""
     rows = []
     for directory in directories:
         if (directory / "scores.json").exists():
-            summary = json.loads((directory / "scores.json").read_text())
+            summary = results.read(directory)
             average = summary["average"]
             low, high = map(results.number, average["f1_interval"])
             cells = [directory.name, summary["dataset"], summary["protocol"]]
@@ -162,6 +174,7 @@ def sections(directories: list[pathlib.Path]) -> list[Section]:
 
     Raises:
         FileNotFoundError: a directory holds neither a run nor a finished evaluation.
+        DamagedError: a file there is not what the programs wrote.
     """
     found = []
     for directory in directories:
@@ -178,14 +191,14 @@ def sections(directories: list[pathlib.Path]) -> list[Section]:
 
 
 def _configuration(directory):
-    config = json.loads((directory / "config.json").read_text())
+    config = workdir.read_config(directory / "config.json")
     values = {**config["settings"], **{f"version of {k}": v for k, v in config["versions"].items()}}
     return [Table("Configuration", ["setting", "value"], [[k, str(v)] for k, v in values.items()])]
 
 
 def _command(directory):
-    config = json.loads((directory / "config.json").read_text())
-    return f"Command: {' '.join(config['command'])}"
+    config = workdir.read_config(directory / "config.json")
+    return f"Command: {' '.join(map(str, config['command']))}"
 
 
 def _pictures(directory, captions):

@@ -3,7 +3,6 @@
 The config `ferplus` takes its labels from FER+. Not for aligned faces: 48x48 pixels are the detector's crop.
 """
 
-import csv
 import dataclasses
 import io
 import math
@@ -14,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders import archives, configs, counts
+from tfds_builders import archives, configs, counts, tables
 from tfds_builders.fer2013 import ferplus
 
 # The order of AffectNet's codes, so that a classifier of one set can be compared with one of the other.
@@ -243,7 +242,7 @@ def _usage(file: str, split: str, where: str) -> str | int:
 
 
 def _csv_examples(archive: archives.Archive, table: str, split: str) -> Iterator[dict]:
-    rows = csv.reader(io.TextIOWrapper(io.BytesIO(archive.read(table)), encoding="utf-8-sig", newline=""))
+    rows = tables.rows_of(archive, table)
     header = [cell.strip().lower() for cell in next(rows, [])]
     missing = {"emotion", "pixels", "usage"} - set(header)
     if missing:
