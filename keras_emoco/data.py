@@ -100,7 +100,7 @@ def emotion_examples(
             f"{builder.info.full_name} has no class label 'emotion': its features are "
             f"{', '.join(builder.info.features)}"
         )
-    if not 0 <= balance <= 1:
+    if not isinstance(balance, (int, float)) or not 0 <= balance <= 1:
         raise ValueError(f"balance: expected 0 (faces as they are) to 1 (equal emotions); got {balance}")
     faces = examples(builder, split).map(lambda example: (example["image"], example["emotion"]))
     if balance == 0:
@@ -154,6 +154,7 @@ def action_unit_batches(
     """
     builder = _built(builder, data_dir)
     columns = _columns(builder, action_units)
+    augment.stream.check_whole(image_size=(image_size, 2), batch_size=(batch_size, 1))
 
     def view(seed, index, example):
         pixels = augment.decoding.decode(example["image"], index)
@@ -212,6 +213,8 @@ def examples(builder: tfds.core.DatasetBuilder, split: str) -> tf.data.Dataset:
 
 def _repetitions(labels, balance, seed):
     """How often each face comes in an epoch, `(n,)` int64; see `emotion_examples`."""
+    if not labels.size:
+        raise ValueError("the split has no face that could be balanced: give another")
     if labels.min() < 0:
         raise ValueError(
             f"face {int(np.argmax(labels < 0))} of the split has no emotion, so faces cannot be balanced: "

@@ -207,7 +207,10 @@ def _read_keras(path):
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:
         raise ValueError(f"{path} does not load ({str(error).splitlines()[0]}): copy it again") from error
-    return tensors_of(getattr(model, "encoder", model))
+    try:
+        return tensors_of(getattr(model, "encoder", model))
+    except (ValueError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path} holds no ResNet of keras_emoco.encoders.build ({error})") from error
 
 
 def _read_safetensors(path):

@@ -98,7 +98,8 @@ def files():
     pixels = " ".join("7" for _ in range(48 * 48))
     found = {
         "units/au.csv": text(
-            [["file", "subject", "AU1", "AU12", "frame"], *([f"{i}.jpg", "p", i % 2, "", i] for i in range(9))]
+            [["file", "subject", "AU1", "AU12", "frame"]]
+            + [[f"{i}.jpg", "p", i % 2, "", i] for i in range(9)]
         ),
         **{f"units/{i}.jpg": b"x" for i in range(9)},
         "csv_tree/training.csv": text([list(affectnet.csv_tree.COLUMNS), affect]),
@@ -115,12 +116,21 @@ def files():
         "rafdb/boundingbox/train_00001_boundingbox.txt": b"1.5 2.5 40.5 41.5\n",
         "fer2013/fer2013.csv": text([["emotion", "pixels", "Usage"], [3, pixels, "Training"]]),
         "ferplus/fer2013new.csv": text(
-            [["Usage", "Image name", *ferplus.VOTES], ["Training", "1.png", *range(10)], ["PublicTest", ""] + [1] * 10]
+            [
+                ["Usage", "Image name", *ferplus.VOTES],
+                ["Training", "1.png", *range(10)],
+                ["PublicTest", "", *[1] * 10],
+            ]
         ),
         "bp4d/F001_T1.csv": text([range(100), *([n, *[n % 2] * 98, 0] for n in range(5, 9))]),
         "bp4d/F001_T1_AU06.csv": text([[n, n % 6] for n in range(5, 9)]),
-        "gft/001A.csv": text([["frame", *(f"AU{u}" for u in UNITS)], *([n, *[n % 2] * 11, 9] for n in range(1, 6))]),
-        **{f"disfa/SN001_au{u}.txt": text([[n, n % 6] for n in range(1, FRAMES + 1)]) for u in disfa_labels.ACTION_UNITS},
+        "gft/001A.csv": text(
+            [["frame", *(f"AU{u}" for u in UNITS)]] + [[n, *[n % 2] * 11, 9] for n in range(1, 6)]
+        ),
+        **{
+            f"disfa/SN001_au{u}.txt": text([[n, n % 6] for n in range(1, FRAMES + 1)])
+            for u in disfa_labels.ACTION_UNITS
+        },
         "landmarks/SN001_0000_lm.mat": matlab(0, False),
         "landmarks/compressed_lm.mat": matlab(0, True),
         "images/a.jpg": picture("JPEG"),
@@ -132,7 +142,7 @@ def files():
         "archives/packed.tar.gz": gzip.compress(tarred(PACKED)),
         "folds.tsv": folds.TABLE.read_bytes(),
         "untracked.tsv": disfa_labels.UNTRACKED.read_bytes(),
-    }  # fmt: skip
+    }
     return found
 
 
@@ -247,6 +257,7 @@ def readers(root):
         mutate.any_of(mutate.bytes_of, mutate.table_of(",")),
         mutate.any_of(mutate.bytes_of, mutate.json_of),
     )
+    arrays = mutate.any_of(*[mutate.bytes_of] * 9, mutate.objects_of)
     tabs = mutate.any_of(mutate.bytes_of, mutate.table_of("\t"))
     words = mutate.any_of(mutate.bytes_of, mutate.table_of(" "))
     place = lambda name: places.Place(root / name)  # noqa: E731
@@ -274,6 +285,7 @@ def readers(root):
             f"npy/train_set/annotations/7_{kind}.npy",
             lambda: affect(root / "npy", "npy", "train_set"),
             right_affect,
+            arrays,
         )
     yield reader(
         "AffectNet JSON",

@@ -10,11 +10,21 @@ import json
 import warnings
 import zipfile
 
+import numpy as np
+
 SIGNS = (b"\x00", b"\xff", b'"', b",", b"\n", b"\r", b"-1", b"9" * 20, b"nan", b"../", b"{", b"\xed\xa0\x80")
 VALUES = (
     *(None, True, -1, 0, 7, 10**20, 10**400, 1e308, float("nan"), float("inf"), 0.5),
     *("", "x", "nan", "9" * 5000, "../../canary.txt", "/etc/passwd", "\ud800", "٣", "1e400"),
     *([], {}, [[]], [None], {"": None}, [1, 2, 3]),
+)
+
+COMMAND = "echo x > ../canary.txt"
+PICKLE = f"cos\nsystem\n(S'{COMMAND}'\ntR.".encode()
+CALLABLES = (
+    *(("os", "system"), ("subprocess", "Popen"), ("builtins", "eval"), ("builtins", "exec")),
+    *(("keras.layers", "Lambda"), ("keras.src.legacy.saving.legacy_h5_format", "load_model_from_hdf5")),
+    *(("keras.utils", "get_file"), ("numpy", "load"), ("pickle", "loads"), ("keras_emoco", "EmoCo")),
 )
 
 
@@ -131,10 +141,34 @@ def safetensors_of(data, rng):
     return len(header).to_bytes(8, "little") + header + data[end:]
 
 
+def pickle_of(data, rng):
+    """Code instead of data."""
+    return PICKLE
+
+
+def objects_of(data, rng):
+    """An `.npy` of Python objects, which are code."""
+    file = io.BytesIO()
+    header = {"descr": "|O", "fortran_order": False, "shape": (1,)}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.getvalue() + PICKLE
+
+
+def layers_of(data, rng):
+    """A layer of Keras's `config.json` exchanged for something else that can be imported and called."""
+    tree = json.loads(data)
+    named = [holder for holder, key in _places(tree, []) if key == "class_name"]
+    if named:
+        module, name = CALLABLES[int(rng.integers(0, len(CALLABLES)))]
+        chosen = named[int(rng.integers(0, len(named)))]
+        chosen.update(module=module, class_name=name, registered_name=None)
+        chosen["config"] = {"function": "os.system", "command": COMMAND, "args": COMMAND, "name": "x"}
+    return json.dumps(tree).encode()
+
+
 def hdf5_of(data, rng):
     """A dataset of an HDF5 file exchanged for one of another kind, a link or nothing."""
     import h5py
-    import numpy as np
 
     file = io.BytesIO(data)
     with h5py.File(file, "r+") as content, warnings.catch_warnings():

@@ -1,8 +1,8 @@
 """`python program.py GROUP COUNT [READER]`: mutated files, read one by one in a process that may die.
 
-A program of `test_fuzz.py`. Prints for each reader how many files it refused and read, and a line for each
-finding: an error that is not ours or does not name the file, a wrong result, a crash, a hang, a file elsewhere
-that is touched, code that runs. Exits with 1 if there is one.
+A program of `test_fuzz.py`. Prints for each reader how many files it refused and read, and a line for
+each finding: an error that is not ours or does not name the file, a wrong result, a crash, a hang, a file
+elsewhere that is touched, code that runs. Exits with 1 if there is one.
 """
 
 import importlib
@@ -183,7 +183,7 @@ def fuzz(reader, root, count):
 
 
 def follow(process, receive, counts, findings):
-    """Read what a child tells, with an eye on the clock; returns its last number, and how it ended if badly."""
+    """Read what a child tells, with an eye on the clock; returns its last number, and how it ended."""
     number, hangs = 0, False
     with os.fdopen(receive) as lines:
         signal.signal(signal.SIGALRM, lambda *_: os.kill(process, signal.SIGKILL))

@@ -185,10 +185,12 @@ def readers(root):
         return Reader(name, root / file, read, right, change, **more)
 
     text = mutate.any_of(mutate.bytes_of, mutate.json_of)
-    archive = mutate.any_of(
-        mutate.bytes_of, *[mutate.zip_of({"json": mutate.json_of, "h5": mutate.hdf5_of})] * 3
+    inner = {"json": mutate.any_of(mutate.json_of, mutate.layers_of), "h5": mutate.hdf5_of}
+    archive = mutate.any_of(mutate.bytes_of, *[mutate.zip_of(inner)] * 3)
+    arrays = mutate.any_of(
+        mutate.bytes_of, mutate.zip_of({"npy": mutate.objects_of, "pkl": mutate.pickle_of})
     )
-    arrays = mutate.any_of(mutate.bytes_of, mutate.zip_of({}))
+    legacy = mutate.any_of(*[mutate.bytes_of] * 9, mutate.pickle_of)
     yield reader(
         "encoder.keras, --encoder",
         "encoder.keras",
@@ -216,7 +218,7 @@ def readers(root):
     for name, change in (
         ("encoder.safetensors", mutate.any_of(mutate.bytes_of, mutate.safetensors_of)),
         ("encoder.pth", arrays),
-        ("legacy.pth", mutate.bytes_of),
+        ("legacy.pth", legacy),
         ("moco.pth.tar", arrays),
     ):
         yield reader(

@@ -82,7 +82,7 @@ def test_epochs_begin_where_they_begin_whatever_step_a_run_stopped_at(first, las
         (("--emotion_weight=0",), "add --normalization=l2"),
         (("--optimizer=adam",), "--optimizer must be one of .* got 'adam'"),
         (("--optimizer=adamw", "--sgd_momentum=0.5"), "--sgd_momentum means nothing to --optimizer=adamw"),
-        (("--epochs=0",), "--epochs must be positive; got 0"),
+        (("--epochs=0",), "--epochs must be a positive integer; got 0"),
         (("--virtual_devices=-1",), "--virtual_devices must not be negative"),
     ],
 )
