@@ -252,6 +252,19 @@ def everything(archive):
     return {name: archive.read(name) for name in archive.names}
 
 
+def long_cell(data):
+    """With a row more, of one cell; a quotation mark too many makes one of the rest of a file."""
+    return data + b"1 " * 70_000 + b"\n"
+
+
+DIGITS = b"9" * 5000  # More than Python converts.
+
+
+def unknown_type(data):
+    """SciPy ended the process at a type of data that the format does not have."""
+    return data.replace(b"pts\0\x09", b"pts\0\x89")
+
+
 def readers(root):
     cells, values = (
         mutate.any_of(mutate.bytes_of, mutate.table_of(",")),
@@ -271,6 +284,11 @@ def readers(root):
         lambda: opened(root / "units", lambda a: table.read(a, "au.csv")),
         right_units,
         cells,
+        known=(
+            long_cell,
+            mutate.exchanged(b",0\n", b"," + DIGITS + b"\n"),
+            mutate.exchanged(b"AU12", b"AU" + DIGITS),
+        ),
     )
     yield reader(
         "AffectNet CSV",
@@ -278,6 +296,11 @@ def readers(root):
         lambda: affect(root / "csv_tree", "csv", "training.csv"),
         right_affect,
         cells,
+        known=(
+            long_cell,
+            mutate.exchanged(b",40,", b",1e300,"),
+            mutate.exchanged(b",40,", b",3e9,"),
+        ),
     )
     for kind in ("exp", "val", "lnd"):
         yield reader(
@@ -293,6 +316,11 @@ def readers(root):
         lambda: affect(root / "json", "json", "train_set"),
         right_affect,
         values,
+        known=(
+            mutate.exchanged(b": 3", b": 1" + b"0" * 400),
+            mutate.exchanged(b": 3", b": " + DIGITS),
+            mutate.exchanged(b"[1.0,", b"[1" + b"0" * 400 + b","),
+        ),
     )
     yield reader(
         "RAF-DB list",
@@ -307,6 +335,10 @@ def readers(root):
         lambda: faces_of_rafdb(root / "rafdb"),
         right_rafdb,
         words,
+        known=(
+            mutate.exchanged(b"10", b"nan"),
+            mutate.exchanged(b"10", b"1e39"),
+        ),
     )
     yield reader(
         "RAF-DB box",
@@ -314,6 +346,7 @@ def readers(root):
         lambda: faces_of_rafdb(root / "rafdb"),
         right_rafdb,
         words,
+        known=(mutate.exchanged(b"1.5", b"inf"),),
     )
     yield reader(
         "FER2013 CSV",
@@ -324,6 +357,10 @@ def readers(root):
         ),
         cells,
         share=0.5,
+        known=(
+            long_cell,
+            mutate.exchanged(b"7 7", b"7 \xff"),
+        ),
     )
     yield reader(
         "FER+ CSV",
@@ -331,6 +368,7 @@ def readers(root):
         lambda: ferplus.read(root / "ferplus", "fer2013new.csv"),
         lambda rows: all(len(row.votes) == 10 for row in rows),
         cells,
+        known=(long_cell,),
     )
     yield reader(
         "BP4D occurrence CSV",
@@ -343,6 +381,11 @@ def readers(root):
         ),
         right_codes,
         cells,
+        known=(
+            long_cell,
+            mutate.exchanged(b"\n5,", b"\n" + DIGITS + b","),
+            mutate.exchanged(b",99", b"," + DIGITS),
+        ),
     )
     yield reader(
         "BP4D intensity CSV",
@@ -350,6 +393,10 @@ def readers(root):
         lambda: with_reader(lambda r: bp4d.read_intensity(r, {6: place("bp4d/F001_T1_AU06.csv")})),
         right_intensities,
         cells,
+        known=(
+            long_cell,
+            mutate.exchanged(b"5,", DIGITS + b","),
+        ),
     )
     yield reader(
         "GFT CSV",
@@ -357,6 +404,11 @@ def readers(root):
         lambda: with_reader(lambda r: gft.read(r, place("gft/001A.csv"), UNITS, None)),
         right_codes,
         cells,
+        known=(
+            long_cell,
+            mutate.exchanged(b"\n1,", b"\n" + DIGITS + b","),
+            mutate.exchanged(b"AU24", b"AU24,AU" + DIGITS),
+        ),
     )
     labels = {u: place(f"disfa/SN001_au{u}.txt") for u in disfa_labels.ACTION_UNITS}
     yield reader(
@@ -365,6 +417,7 @@ def readers(root):
         lambda: with_reader(lambda r: disfa_labels.read(r, labels)),
         right_intensities,
         cells,
+        known=(mutate.exchanged(b"1,", DIGITS + b","),),
     )
     for name in ("SN001_0000_lm", "compressed_lm"):
         yield reader(
@@ -374,6 +427,7 @@ def readers(root):
                 with_reader, lambda r, name=name: disfa_landmarks.read(r, place(f"landmarks/{name}.mat"))
             ),
             lambda points: points.shape == (66, 2),
+            known=(unknown_type,),
         )
     for kind in ("jpg", "png", "gif", "bmp", "tiff", "webp"):
         yield reader(
@@ -389,6 +443,7 @@ def readers(root):
             f"archives/{name}.zip",
             functools.partial(opened, root / f"archives/{name}.zip", everything),
             right_packed,
+            known=(lambda data: data[:60] + b"\xff" * 8 + data[68:],),
         )
     yield reader(
         "zip repacked",
@@ -439,6 +494,11 @@ def readers(root):
         ),
         lambda parts: all(parts),
         tabs,
+        known=(
+            long_cell,
+            mutate.exchanged(b"subjects", b"people"),
+            mutate.exchanged(b"F001", b"\xff"),
+        ),
     )
     yield reader(
         "untracked.tsv",
@@ -451,4 +511,9 @@ def readers(root):
         ),
         lambda ranges: isinstance(ranges, tuple),
         tabs,
+        known=(
+            long_cell,
+            mutate.exchanged(b"420", b"x"),
+            mutate.exchanged(b"first", b"1st"),
+        ),
     )

@@ -203,3 +203,32 @@ def any_of(*mutations):
         return mutations[int(rng.integers(0, len(mutations)))](data, rng)
 
     return mutate
+
+
+def exchanged(old, new):
+    """A function that puts something else where `old` is first."""
+
+    def change(data):
+        assert old in data
+        return data.replace(old, new, 1)
+
+    return change
+
+
+def renamed(old, new):
+    """A function that gives a member of a zip another name."""
+
+    def change(data):
+        packed = io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(data)) as archive, zipfile.ZipFile(packed, "w") as copy:
+            for info in archive.infolist():
+                copy.writestr(new if info.filename == old else info.filename, archive.read(info))
+        return packed.getvalue()
+
+    return change
+
+
+def rate_of_avi(data):
+    """A header that states a frame in 4,000 seconds, with which no video can be written."""
+    at = data.index(b"strh") + 28
+    return data[:at] + (4_000_000).to_bytes(4, "little") + (1000).to_bytes(4, "little") + data[at + 8 :]

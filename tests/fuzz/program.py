@@ -40,6 +40,7 @@ class Reader(NamedTuple):
         named: what an error must hold one of; without it the file's name.
         share: of the count, for what takes long.
         writes: files that reading may write, relative to the directory.
+        known: what once ended otherwise: functions of the file's bytes, read each time before the others.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Reader(NamedTuple):
     named: tuple[str, ...] = ()
     share: float = 1.0
     writes: tuple[str, ...] = ()
+    known: tuple[Callable, ...] = ()
 
 
 class Touched(BaseException):
@@ -134,14 +136,22 @@ def child(reader, root, start, count, out):
     touched = watch(root)
     for number in range(start, count):
         os.write(out, f"{number}\tbegins\t\n".encode())
-        # Number 0 is the file as it is.
-        data = reader.mutate(original, np.random.default_rng(number)) if number else original
+        data = damaged(reader, number, original)
         outcome, what = read_one(reader, root, data, touched)
         if not number and outcome != "read":
             outcome, what = "finding", f"the original is not read: {what or 'refused'}"
         line = what.encode("utf-8", "backslashreplace").decode().replace("\n", " ").replace("\t", " ")
         os.write(out, f"{number}\t{outcome}\t{line}\n".encode())
     reader.file.write_bytes(original)
+
+
+def damaged(reader, number, original):
+    """The file as it is, then what is known, then what is drawn."""
+    if number == 0:
+        return original
+    if number <= len(reader.known):
+        return reader.known[number - 1](original)
+    return reader.mutate(original, np.random.default_rng(number))
 
 
 def forked(function, *arguments):
@@ -165,24 +175,22 @@ def forked(function, *arguments):
 def fuzz(reader, root, count):
     """Read all; prints the row, and returns the number of findings."""
     counts, findings, start, original = {"refused": 0, "read": 0}, [], 0, reader.file.read_bytes()
-    while start < count:
-        process, receive = forked(child, reader, root, start, count)
-        number, ended = follow(process, receive, counts, findings)
+    drawn = 1 + len(reader.known)
+    while start < drawn + count:
+        process, receive = forked(child, reader, root, start, drawn + count)
+        number, ended = follow(process, receive, drawn, counts, findings)
         reader.file.write_bytes(original)
         if ended is None:
             break
         findings.append((number, ended))
         start = number + 1
-    # Number 0 is no mutation.
-    print(
-        f"{reader.name}\t{count - 1}\t{counts['refused']}\t{counts['read'] - 1}\t{len(findings)}", flush=True
-    )
+    print(f"{reader.name}\t{count}\t{counts['refused']}\t{counts['read']}\t{len(findings)}", flush=True)
     for number, what in findings[:20]:
         print(f"  {reader.name} {number}: {what}", flush=True)
     return len(findings)
 
 
-def follow(process, receive, counts, findings):
+def follow(process, receive, drawn, counts, findings):
     """Read what a child tells, with an eye on the clock; returns its last number, and how it ended."""
     number, hangs = 0, False
     with os.fdopen(receive) as lines:
@@ -192,7 +200,7 @@ def follow(process, receive, counts, findings):
             number, outcome, what = line.rstrip("\n").split("\t", 2)
             if outcome == "finding":
                 findings.append((int(number), what))
-            elif outcome != "begins":
+            elif outcome != "begins" and int(number) >= drawn:
                 counts[outcome] += 1
         hangs = signal.alarm(0) == 0
     code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
@@ -225,7 +233,7 @@ def main(group, count, only=None):
         findings, start = 0, time.monotonic()
         for reader in module.readers(root / "files"):
             if only in (None, reader.name):
-                findings += fuzz(reader, root, 1 + max(1, round(count * reader.share)))
+                findings += fuzz(reader, root, max(1, round(count * reader.share)))
         print(f"# {group}: {time.monotonic() - start:.0f} s", flush=True)
     sys.exit(findings > 0)
 

@@ -178,6 +178,19 @@ def right_shots(shots):
     return all((shot.image is None) == bool(shot.reason) for shot in shots) and len(shots) < 100
 
 
+def header(text):
+    """A function that puts another header before the tensors of a `.safetensors`."""
+
+    def change(data):
+        end = 8 + int.from_bytes(data[:8], "little")
+        return len(text).to_bytes(8, "little") + text + data[end:]
+
+    return change
+
+
+HEADERS = tuple(map(header, (b"[]", b'{"a": 1}', b'{"a": {}}')))
+
+
 def readers(root):
     """All of them."""
 
@@ -222,7 +235,13 @@ def readers(root):
         ("moco.pth.tar", arrays),
     ):
         yield reader(
-            f"{name}, --init_from", name, functools.partial(loaded, root / name), finite, change, share=0.5
+            f"{name}, --init_from",
+            name,
+            functools.partial(loaded, root / name),
+            finite,
+            change,
+            share=0.5,
+            known=(*(HEADERS if name.endswith("safetensors") else ()),),
         )
     yield reader(
         "config.json, --workdir",
@@ -232,6 +251,11 @@ def readers(root):
         text,
         named=("config.json", "--workdir="),
         writes=("files/run/lock",),
+        known=(
+            mutate.exchanged(b'"epochs": 2', b'"epochs": "2"'),
+            lambda data: b"[]",
+            lambda data: b"{" * 9,
+        ),
     )
     yield reader(
         "config.json beside an encoder",
@@ -239,6 +263,11 @@ def readers(root):
         lambda: features.center_crop(root / "run" / "encoder.keras"),
         lambda crop: isinstance(crop, bool),
         text,
+        known=(
+            lambda data: b"[]",
+            lambda data: data[:20],
+            lambda data: b"\xff",
+        ),
     )
     yield reader(
         "predictions.npz",
@@ -247,6 +276,10 @@ def readers(root):
         lambda s: len(s["units"]) <= 12,
         arrays,
         share=0.5,
+        known=(
+            mutate.renamed("labels.npy", "labels"),
+            mutate.renamed("test_0.npy", "x.npy"),
+        ),
     )
     yield reader(
         "features.npz",
@@ -254,6 +287,10 @@ def readers(root):
         lambda: features.read(root / "features.npz", 12),
         lambda x: x.shape[0] == 12 and np.isfinite(x).all(),
         arrays,
+        known=(
+            mutate.renamed("features.npy", "features"),
+            mutate.renamed("features.npy", "x.npy"),
+        ),
     )
     for name in ("scores.json", "config.json"):
         yield reader(
@@ -264,6 +301,11 @@ def readers(root):
             ),
             lambda page: page.startswith("<!doctype"),
             text,
+            known=(
+                lambda data: b"[]",
+                lambda data: b"{}",
+                lambda data: data[:50],
+            ),
         )
     newest = f"step_{2 * STEPS:09d}"
     for name in (*checkpoints.FILES, checkpoints.SUMS):
@@ -286,6 +328,12 @@ def readers(root):
         mutate.any_of(mutate.bytes_of, mutate.json_lines_of),
         named=("journal.jsonl", "of other settings"),
         writes=tuple(f"files/aligned/{n}" for n in names),
+        known=(
+            mutate.exchanged(b'"output": "0.jpg"', b'"output": "../canary.txt"'),
+            mutate.exchanged(b'"stamp": [1, 2]', b'"stamp": 1'),
+            lambda data: b"[]\n" + data,
+            lambda data: b"{\n",
+        ),
     )
     yield reader(
         "published.tsv",
@@ -293,6 +341,11 @@ def readers(root):
         functools.partial(with_constant, published, "TABLE", root / "published.tsv", published.load),
         lambda rows: all(np.isfinite(row.average) for row in rows),
         mutate.any_of(mutate.bytes_of, mutate.table_of("\t")),
+        known=(
+            mutate.exchanged(b"average", b"mean"),
+            mutate.exchanged(b"42.8", b"x"),
+            mutate.exchanged(b"gft", b"\xff"),
+        ),
     )
     for name in ("clip.avi", "clip.mp4"):
         yield reader(
@@ -302,6 +355,7 @@ def readers(root):
             right_shots,
             share=0.3,
             writes=("files/out.mp4",),
+            known=(*([mutate.rate_of_avi] if name.endswith("avi") else []),),
         )
     for kind in ("jpg", "png", "gif", "tiff", "webp", "ppm"):
         yield reader(

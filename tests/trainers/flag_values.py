@@ -36,7 +36,7 @@ def evaluate(name):
 
 def main(program):
     define, read, names, given = {
-        "pretrain": (pretrain_flags.define, pretrain, PRETRAIN, []),
+        "pretrain": (pretrain_flags.define, pretrain, PRETRAIN, ["--preset=paper"]),
         "evaluate": (evaluate_flags.define, evaluate, EVALUATE, ["--encoder=x", "--protocol=finetune"]),
     }[program]
     define()

@@ -77,8 +77,7 @@ def main(steps, strategy):
     keras.utils.set_random_seed(0)
     model, watch = build(devices), Watch((steps // 4, steps))
     model.fit(batches, steps_per_epoch=steps // 8, epochs=8, verbose=0, shuffle=False, callbacks=[watch])
-    with devices.scope:
-        parts = [copies(variable) for variable in [*model.variables, *model.optimizer.variables]]
+    parts = [copies(variable) for variable in [*model.variables, *model.optimizer.variables]]
     different = sum(int((a != b).sum()) for a, *others in parts for b in others)
     print(
         json.dumps(

@@ -54,7 +54,8 @@ def test_paper_preset_is_section_iv_b(read):
 def test_every_value_is_overridable(read):
     for field in dataclasses.fields(presets.Preset):
         value = {"str": "shared", "int": "7", "float": "0.5", "bool": "true"}[field.type.__name__]
-        value = {"split": "test", "optimizer": "adamw"}.get(field.name, value)
+        others = {"split": "test", "optimizer": "adamw", "encoder": "resnet18", "normalization": "l2"}
+        value = {**others, "image_size": "48"}.get(field.name, value)
         settings = read("--preset=paper", f"--{field.name}={value}")
         assert str(getattr(settings, field.name)).lower() == value
 
