@@ -67,7 +67,7 @@ def open_workdir(workdir: pathlib.Path, settings: dict, may_grow: tuple[str, ...
     grown = {name: before[name] for name in different}
     if grown:
         content["settings"] = settings
-        content.setdefault("grown", []).append({"before": grown, "command": sys.argv})
+        content["grown"].append({"before": grown, "command": sys.argv})
         write_text(file, json.dumps(content, indent=1))
     return grown
 
@@ -102,16 +102,19 @@ def _lock(workdir):
 
 
 def read_config(file: pathlib.Path) -> dict:
-    """`config.json` of a run: `command`, `settings`, `versions`, and `grown` where settings grew.
+    """`config.json` of a run: `settings`; and `command`, `versions`, and `grown` where settings grew.
 
     Raises:
         DamagedError: it holds something else.
     """
-    content = read_json(file, {"command": list, "settings": dict, "versions": dict})
-    if not isinstance(content.get("grown", []), list):
-        raise DamagedError(
-            f"{file} is damaged (grown is no list): put a copy back, or give another --workdir"
-        )
+    others = {"command": [], "versions": {}, "grown": []}
+    content = {**others, **read_json(file, {"settings": dict})}
+    for name, nothing in others.items():
+        if not isinstance(content[name], type(nothing)):
+            raise DamagedError(
+                f"{file} is damaged ({name} is no {type(nothing).__name__}): put a copy back, or give "
+                "another --workdir"
+            )
     return content
 
 
