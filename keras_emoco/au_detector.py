@@ -3,9 +3,8 @@
 Not a program: `trainers.evaluate` has the folds, the scores and the tables.
 """
 
-import math
-
 import keras
+import numpy as np
 from keras import ops
 
 from keras_emoco import backend, checks, losses
@@ -72,6 +71,16 @@ class AUDetector(keras.Model):
         self.f1 = F1PerActionUnit(self.action_units)
         self.built = True
 
+    def fit(self, x=None, y=None, *args, **kwargs):
+        """As `keras.Model.fit` on batches of `(images, labels)`.
+
+        Raises:
+            ValueError: arrays of labels above 1, such as intensities; in a dataset they make the loss NaN.
+        """
+        if y is not None:
+            checks.occurrence(keras.ops.convert_to_numpy(y))
+        return super().fit(x, y, *args, **kwargs)
+
     def call(self, images, training=None):
         expected = self.encoder.input_shape
         if len(images.shape) != len(expected) or any(
@@ -87,6 +96,8 @@ class AUDetector(keras.Model):
         return {"logits": logits, "probabilities": ops.sigmoid(logits)}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        if y is None:
+            raise ValueError("AUDetector trains on batches of (images, labels); these have no labels")
         if tuple(y.shape[1:]) != (len(self.action_units),):
             raise ValueError(
                 f"labels must have shape (batch, {len(self.action_units)}), one column for each of "
@@ -120,13 +131,13 @@ class AUDetector(keras.Model):
 
 
 def _check_units(action_units, positive_weights):
-    units = list(action_units)
-    if not units or len(set(units)) != len(units) or any(int(unit) != unit or unit < 1 for unit in units):
-        raise ValueError(f"action_units must be different positive integers; got {action_units!r}")
+    checks.action_units(action_units)
     if positive_weights is None:
         return
-    if len(positive_weights) != len(units) or not all(math.isfinite(w) and w > 0 for w in positive_weights):
+    if np.ndim(positive_weights) != 1 or len(positive_weights) != len(action_units):
         raise ValueError(
-            f"positive_weights must be {len(units)} positive numbers, one for each action unit; got "
-            f"{list(positive_weights)}"
+            f"positive_weights must be {len(action_units)} positive numbers, one for each action unit; got "
+            f"{positive_weights!r:.99}"
         )
+    for weight in positive_weights:
+        checks.number("each of positive_weights", weight, "a positive number", lambda weight: weight > 0)

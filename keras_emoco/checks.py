@@ -2,10 +2,106 @@
 
 import contextlib
 import math
+import numbers
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+
+def whole_number(name: str, value: Any, least: int = 1) -> None:
+    """Raise ValueError for what is no int of 31 bits and at least `least`; NumPy's cannot go into a file."""
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**31:
+        expected = "a positive integer" if least == 1 else f"an integer of at least {least}"
+        raise ValueError(f"{name} must be {expected}; got {value!r:.99}")
+
+
+def number(name: str, value: Any, expected: str, valid: Callable[[float], bool]) -> None:
+    """Raise ValueError for what is no finite number, or is not valid."""
+    try:
+        right = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # An integer larger than any float.
+        right = False
+    if not (right and valid(value)):
+        raise ValueError(f"{name} must be {expected}; got {value!r:.99}")
+
+
+def shapes(**named) -> dict[str, int | None]:
+    """Raise ValueError for tensors whose shapes do not fit each other.
+
+    Args:
+        **named: for each tensor itself and a letter for each of its axes; one letter stands for one size.
+
+    Returns:
+        The size of each letter, None where it is not known yet.
+    """
+    sizes, wrong = {}, False
+    for tensor, letters in named.values():
+        shape = _shape(tensor)
+        if shape is None:
+            continue
+        wrong = wrong or len(shape) != len(letters)
+        for letter, size in zip(letters, shape, strict=False):
+            known = sizes.get(letter)
+            wrong = wrong or (None not in (known, size) and known != size)
+            sizes[letter] = size if known is None else known
+    if wrong:
+        expected = ", ".join(f"{name} ({', '.join(letters)})" for name, (_, letters) in named.items())
+        got = ", ".join(f"{name} {_shape(tensor)}" for name, (tensor, _) in named.items())
+        raise ValueError(f"expected shapes {expected}; got {got}")
+    return sizes
+
+
+def _shape(tensor):
+    """A tuple, with None for sizes that are not known yet; None where their number is not."""
+    shape = tensor.shape if hasattr(tensor, "shape") else np.shape(tensor)
+    return None if getattr(shape, "rank", 0) is None else tuple(shape)
+
+
+def labels(labels, num_classes: int | None) -> None:
+    """Raise ValueError for NumPy arrays or lists of what is no label; tensors may not be known yet.
+
+    Args:
+        labels: whole numbers in `[0, num_classes)`.
+        num_classes: or None, where any whole number will do.
+    """
+    if keras.ops.is_tensor(labels):
+        return
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "iufb":
+        raise ValueError(f"labels must be whole numbers; got {labels.dtype}")
+    flat = labels.reshape(-1)
+    # NaN is in no range.
+    right = (flat >= 0) & (flat < (np.inf if num_classes is None else num_classes)) & (flat == np.floor(flat))
+    if not right.all():
+        index = int(np.argmin(right))
+        raise ValueError(_label_message(flat[index], index, num_classes))
+
+
+def occurrence(labels) -> None:
+    """Raise ValueError for NumPy arrays or lists of action units above 1, such as intensities."""
+    if keras.ops.is_tensor(labels):
+        return
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "iufb" or (labels > 1).any():
+        got = labels.dtype if labels.dtype.kind not in "iufb" else labels[labels > 1].flat[0]
+        raise ValueError(
+            "labels of action units are 1 present, 0 absent, NaN or negative not coded; got "
+            f"{got} (an intensity?): compare intensities with the least that counts as present"
+        )
+
+
+def action_units(units) -> None:
+    """Raise ValueError for what is no list of different action units."""
+    try:
+        right = [unit for unit in units if int(unit) == unit and unit >= 1]
+        right = len(set(right)) == len(list(units)) > 0
+    except (TypeError, ValueError, OverflowError):
+        right = False
+    if not right:
+        raise ValueError(f"action_units must be different positive integers; got {units!r:.99}")
 
 
 def ends_in_features(encoder) -> None:
@@ -47,27 +143,30 @@ def settings(
         "queue_size": queue_size,
     }
     for name, value in counts.items():
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a positive integer; got {value!r}")
+        whole_number(name, value)
     for name, value, allowed in (
         ("dictionary", dictionary, ("per_class", "shared")),
         ("normalization", normalization, ("intra_class", "l2")),
     ):
         if value not in allowed:
             raise ValueError(f"{name} must be one of {allowed}; got {value!r}")
-    if not (math.isfinite(temperature) and temperature > 0):
-        raise ValueError(f"temperature must be positive; got {temperature}")
+    number("temperature", temperature, "positive", lambda value: value > 0)
     for name, value in (("emotion_weight", emotion_weight), ("contrastive_weight", contrastive_weight)):
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"{name} must not be negative; got {value}")
+        number(name, value, "a number of at least 0", lambda value: value >= 0)
     if not emotion_weight and not contrastive_weight:
         raise ValueError("emotion_weight and contrastive_weight are both 0: nothing would be trained")
-    if not 0.0 <= momentum < 1.0:
-        raise ValueError(f"momentum must lie in [0, 1); got {momentum}")
-    if prototype_norm is not None and not (math.isfinite(prototype_norm) and prototype_norm > 0):
-        raise ValueError(f"prototype_norm must be positive, or None; got {prototype_norm}")
-    if seed is not None and not isinstance(seed, int):
-        raise ValueError(f"seed must be an integer or None; got {seed!r}")
+    number("momentum", momentum, "a number in [0, 1)", lambda value: 0.0 <= value < 1.0)
+    if prototype_norm is not None:
+        number("prototype_norm", prototype_norm, "positive, or None", lambda value: value > 0)
+    seed_or_none(seed)
+
+
+def seed_or_none(seed) -> None:
+    """Raise ValueError for a seed that not every backend takes; two are added to it."""
+    if seed is not None and (
+        isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31 - 2
+    ):
+        raise ValueError(f"seed must be None or an integer from 0 to 2147483645; got {seed!r:.99}")
 
 
 def optimizer(optimizer) -> None:
@@ -99,10 +198,7 @@ def training_data(x, y, num_classes):
     if isinstance(x, tf.data.Dataset):
         return x.map(lambda *element: _checked_element(element, num_classes))
     if y is not None:
-        labels = np.asarray(keras.ops.convert_to_numpy(y)).reshape(-1)
-        wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
-        if wrong.size:
-            raise ValueError(_label_message(labels[wrong[0]], wrong[0], num_classes))
+        labels(keras.ops.convert_to_numpy(y), num_classes)
     return x
 
 
@@ -115,7 +211,8 @@ def _checked_element(element, num_classes):
     x, labels, *rest = element
     two_views(x)
     flat = tf.reshape(labels, [-1])
-    wrong = tf.where((flat < 0) | (flat >= tf.cast(num_classes, flat.dtype)))[:, 0]
+    # NaN is in no range.
+    wrong = tf.where(~((flat >= 0) & (flat < tf.cast(num_classes, flat.dtype))))[:, 0]
     # Strings cannot be formatted lazily inside an assertion: this runs on the host, once a batch.
     first = tf.concat([wrong, [0]], axis=0)[0]
     message = _label_message("%s", "%s", num_classes).split("%s")
@@ -129,8 +226,8 @@ def _checked_element(element, num_classes):
 
 def _label_message(value, index, num_classes):
     return (
-        f"labels must lie in [0, {num_classes}); got {value} at index {index} of the batch (AffectNet's "
-        "'Uncertain'?): filter such examples, or set num_classes to the data's"
+        f"labels must lie in [0, {num_classes or 'classes'}); got {value} at index {index} of the batch "
+        "(AffectNet's 'Uncertain'?): filter such examples, or set num_classes to the data's"
     )
 
 

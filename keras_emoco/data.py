@@ -96,7 +96,7 @@ def emotion_examples(
     """
     builder = _built(builder, data_dir)
     emotion_names(builder)
-    if not 0 <= balance <= 1:
+    if not isinstance(balance, (int, float)) or not 0 <= balance <= 1:
         raise ValueError(f"balance: expected 0 (faces as they are) to 1 (equal emotions); got {balance}")
     faces = examples(builder, split).map(lambda example: (example["image"], example["emotion"]))
     if balance == 0:
@@ -150,6 +150,7 @@ def action_unit_batches(
     """
     builder = _built(builder, data_dir)
     columns = _columns(builder, action_units)
+    augment.stream.check_whole(image_size=(image_size, 2), batch_size=(batch_size, 1))
 
     def view(seed, index, example):
         pixels = augment.decoding.decode(example["image"], index)
@@ -236,6 +237,8 @@ def examples(builder: tfds.core.DatasetBuilder, split: str) -> tf.data.Dataset:
 
 def _repetitions(labels, balance, seed):
     """How often each face comes in an epoch, `(n,)` int64; see `emotion_examples`."""
+    if not labels.size:
+        raise ValueError("the split has no face that could be balanced: give another")
     if labels.min() < 0:
         raise ValueError(
             f"face {int(np.argmax(labels < 0))} of the split has no emotion, so faces cannot be balanced: "

@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_emoco import checks
+
 # stackwise_num_filters and strides are those of every ResNet; blocks and type are the torchvision ones.
 RESNETS = {
     "resnet18": ("basic_block", [2, 2, 2, 2]),
@@ -11,6 +13,7 @@ RESNETS = {
 }
 # ResNet halves the image five times: below this side its last map has no pixel of its own.
 MIN_IMAGE_SIZE = 32
+MAX_IMAGE_SIZE = 2**15
 # Below the first AlexNet's last map is empty, below the second it is one pixel.
 MIN_ALEXNET_SIZE, ALEXNET_MAP_SIZE = 63, 95
 
@@ -36,10 +39,13 @@ def build(backbone: str | keras.Model, image_size: int | None = None) -> keras.M
     Raises:
         ValueError: unknown name, image too small, or a model whose input or output has another shape.
     """
-    if backbone == "alexnet":
-        return _alexnet(image_size)
     if isinstance(backbone, str):
-        return _resnet(backbone, image_size)
+        check(backbone, image_size)
+        return _alexnet(image_size) if backbone == "alexnet" else _resnet(backbone, image_size)
+    if not isinstance(backbone, keras.Model):
+        raise ValueError(f"an encoder is a name or a keras.Model; got {backbone!r:.99}")
+    if image_size is not None:
+        checks.whole_number("image_size", image_size)
     if len(backbone.inputs or []) != 1 or len(backbone.outputs or []) != 1:
         raise ValueError(
             f"an encoder has one input and one output; {backbone.name!r} has {len(backbone.inputs or [])} "
@@ -51,17 +57,25 @@ def build(backbone: str | keras.Model, image_size: int | None = None) -> keras.M
     return _pooled(backbone)
 
 
-def _resnet(name, image_size):
-    if name not in RESNETS:
+def check(name: str, image_size: int | None) -> None:
+    """Raise ValueError for a name that `build` does not know, or a side of images that it cannot take."""
+    if name != "alexnet" and name not in RESNETS:
         raise ValueError(
             f"unknown encoder {name!r}: use one of {', '.join(RESNETS)}, alexnet, or pass a keras_hub or "
             "keras_cv backbone or a keras.Model"
         )
-    if image_size is None or image_size < MIN_IMAGE_SIZE:
+    if image_size is not None:
+        checks.whole_number("image_size", image_size)
+    least = MIN_ALEXNET_SIZE if name == "alexnet" else MIN_IMAGE_SIZE
+    if image_size is None or not least <= image_size <= MAX_IMAGE_SIZE:
+        why = "" if name == "alexnet" else ", which halves the image five times"
         raise ValueError(
-            f"image_size must be at least {MIN_IMAGE_SIZE} pixels for {name}, which halves the image five "
-            f"times; got {image_size}"
+            f"image_size must be at least {least} pixels for {name}{why}, and at most {MAX_IMAGE_SIZE}; got "
+            f"{image_size}"
         )
+
+
+def _resnet(name, image_size):
     # Imported here: keras_hub takes seconds, and a user with an encoder of their own does not need it.
     import keras_hub
 
@@ -79,10 +93,6 @@ def _resnet(name, image_size):
 
 
 def _alexnet(image_size):
-    if image_size is None or image_size < MIN_ALEXNET_SIZE:
-        raise ValueError(
-            f"image_size must be at least {MIN_ALEXNET_SIZE} pixels for alexnet; got {image_size}"
-        )
     layers = keras.layers
 
     def convolution(filters, size, padding, **kwargs):

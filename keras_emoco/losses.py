@@ -6,7 +6,7 @@ Nothing here knows of models, replicas or variables; the loop over the queues is
 import keras
 from keras import ops
 
-from keras_emoco import backend
+from keras_emoco import backend, checks
 
 # Below this distance two unit vectors of float32 are the same: their difference has no direction.
 EPSILON = 1e-6
@@ -20,9 +20,24 @@ def emotion_loss(logits, labels):
         labels: `(B,)` integers in `[0, C)`.
 
     Returns:
-        `(B,)` float32.
+        `(B,)` float32; NaN where a tensor's label is outside.
+
+    Raises:
+        ValueError: shapes that do not fit, or NumPy labels outside.
     """
-    return keras.losses.sparse_categorical_crossentropy(labels, ops.cast(logits, "float32"), from_logits=True)
+    classes = checks.shapes(logits=(logits, "BC"), labels=(labels, "B"))["C"]
+    checks.labels(labels, classes)
+    labels, inside = _inside(ops.cast(labels, "int32"), classes)
+    loss = keras.losses.sparse_categorical_crossentropy(labels, ops.cast(logits, "float32"), from_logits=True)
+    return ops.where(inside, loss, float("nan"))
+
+
+def _inside(labels, classes):
+    """Labels with 0 for those outside, which each backend takes for something else; and which are inside."""
+    inside = labels >= 0
+    if classes is not None:
+        inside = ops.logical_and(inside, labels < classes)
+    return ops.where(inside, labels, 0), inside
 
 
 def action_unit_loss(logits, labels, positive_weights=None):
@@ -36,17 +51,25 @@ def action_unit_loss(logits, labels, positive_weights=None):
         positive_weights: `(A,)`: how much more a present unit weighs than an absent one; None for equally.
 
     Returns:
-        `(B, A)` float32 loss and `(B, A)` float32 of 1 where coded, else 0.
+        `(B, A)` float32 loss, NaN where a tensor's label is above 1, and `(B, A)` float32 of 1 where coded,
+        else 0.
+
+    Raises:
+        ValueError: shapes that do not fit, or NumPy labels above 1.
     """
+    weighted = {} if positive_weights is None else {"positive_weights": (positive_weights, "A")}
+    checks.shapes(logits=(logits, "BA"), labels=(labels, "BA"), **weighted)
+    checks.occurrence(labels)
     logits, labels = ops.cast(logits, "float32"), ops.cast(labels, "float32")
     # NaN >= 0 is false, as is -1 >= 0; no product below meets the NaN, whose gradient would be one.
-    coded = labels >= 0.0
+    coded, none = labels >= 0.0, labels > 1.0
     labels = ops.where(coded, labels, 0.0)
     weights = 1.0 if positive_weights is None else ops.cast(positive_weights, "float32")
     # -log sigmoid(x) = softplus(-x) and -log(1 - sigmoid(x)) = softplus(x)
     loss = weights * labels * ops.softplus(-logits) + (1.0 - labels) * ops.softplus(logits)
     coded = ops.cast(coded, "float32")
-    return coded * loss, coded
+    # An intensity would make the loss fall without end.
+    return ops.where(none, float("nan"), coded * loss), coded
 
 
 def l2_normalize(x):
@@ -88,7 +111,10 @@ def contrastive_loss(queries, keys, labels, queues, prototypes=None, temperature
         temperature: `tau`.
 
     Returns:
-        `(B,)` float32.
+        `(B,)` float32; NaN where a tensor's label is outside.
+
+    Raises:
+        ValueError: shapes that do not fit, NumPy labels outside, or a temperature that is not positive.
     """
     loss, _ = contrastive_loss_and_accuracy(queries, keys, labels, queues, prototypes, temperature)
     return loss
@@ -102,8 +128,9 @@ def contrastive_loss_and_accuracy(queries, keys, labels, queues, prototypes=None
     Returns:
         `(B,)` float32 loss and `(B,)` float32 of 0 and 1.
     """
+    classes = _check(queries, keys, labels, queues, prototypes, temperature)
     queries, keys = ops.cast(queries, "float32"), ops.stop_gradient(ops.cast(keys, "float32"))
-    labels = ops.cast(labels, "int32")
+    labels, inside = _inside(ops.cast(labels, "int32"), classes)
     if prototypes is None:
         groups = labels if queues.shape[0] > 1 else ops.zeros_like(labels)
     else:
@@ -115,7 +142,27 @@ def contrastive_loss_and_accuracy(queries, keys, labels, queues, prototypes=None
     positive = ops.sum(queries * keys, axis=-1)
     negatives, hardest = negatives_logsumexp(queries, groups, queues, prototypes)
     # -log(e^p / (e^p + sum e^n)) = log(1 + e^(logsumexp(n) - p))
-    return ops.softplus(negatives - positive), ops.cast(positive > hardest, "float32")
+    loss = ops.softplus(negatives - positive)
+    return ops.where(inside, loss, float("nan")), ops.cast(positive > hardest, "float32")
+
+
+def _check(queries, keys, labels, queues, prototypes, temperature):
+    """The number of classes, None where one queue is for all and there are no prototypes."""
+    named = {
+        "queries": (queries, "BD"),
+        "keys": (keys, "BD"),
+        "labels": (labels, "B"),
+        "queues": (queues, "GKD"),
+    }
+    sizes = checks.shapes(**named, **({} if prototypes is None else {"prototypes": (prototypes, "CD")}))
+    classes = sizes.get("C", sizes["G"] if sizes["G"] > 1 else None)
+    if sizes["G"] not in (1, classes):
+        raise ValueError(
+            f"expected a queue for each of {classes} prototypes, or one for all; got {sizes['G']}"
+        )
+    checks.number("temperature", temperature, "positive", lambda value: value > 0)
+    checks.labels(labels, classes)
+    return classes
 
 
 def negatives_logsumexp(queries, groups, queues, prototypes):

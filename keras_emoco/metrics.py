@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_emoco import checks
+
 
 @keras.saving.register_keras_serializable("keras_emoco")
 class F1PerActionUnit(keras.metrics.Metric):
@@ -25,15 +27,16 @@ class F1PerActionUnit(keras.metrics.Metric):
     Reference: section IV.C of the paper, "F1 score" and "Avg.".
 
     Raises:
-        ValueError: the threshold lies outside [0, 1), or labels have another number of columns.
+        ValueError: the threshold lies outside [0, 1), units are none, or labels or probabilities have another
+            shape.
     """
 
     def __init__(
         self, action_units=(1, 2, 4), threshold: float = 0.5, name: str = "f1", dtype: str = "float32"
     ):
         super().__init__(name=name, dtype=dtype)
-        if not 0.0 <= threshold < 1.0:
-            raise ValueError(f"threshold must lie in [0, 1); got {threshold}")
+        checks.number("threshold", threshold, "a number in [0, 1)", lambda value: 0.0 <= value < 1.0)
+        checks.action_units(action_units)
         self.action_units = tuple(int(unit) for unit in action_units)
         self.threshold = threshold
         shape = (len(self.action_units),)
@@ -54,6 +57,7 @@ class F1PerActionUnit(keras.metrics.Metric):
                 f"labels must have shape (batch, {len(self.action_units)}), one column for each of "
                 f"action_units={self.action_units}; got {tuple(y_true.shape)}"
             )
+        checks.shapes(y_true=(y_true, "BA"), y_pred=(y_pred, "BA"))
         # NaN >= 0 is false, as is -1 >= 0.
         weights = ops.cast(ops.cast(y_true, "float32") >= 0.0, self.dtype)
         if sample_weight is not None:

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_emoco import backend
+from keras_emoco import backend, checks
 
 
 class MomentumEncoder(keras.callbacks.Callback):
@@ -21,8 +21,7 @@ class MomentumEncoder(keras.callbacks.Callback):
 
     def __init__(self, momentum: float = 0.999):
         super().__init__()
-        if not 0.0 <= momentum < 1.0:
-            raise ValueError(f"momentum must lie in [0, 1); got {momentum}")
+        checks.number("momentum", momentum, "a number in [0, 1)", lambda value: 0.0 <= value < 1.0)
         self.momentum = momentum
 
     def update(self, model) -> None:

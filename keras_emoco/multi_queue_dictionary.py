@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_emoco import backend
+from keras_emoco import backend, checks
 
 
 @keras.saving.register_keras_serializable("keras_emoco")
@@ -34,8 +34,8 @@ class MultiQueueDictionary(keras.layers.Layer):
         # Keys are compared in float32 whatever the policy of the encoder.
         super().__init__(**{"dtype": "float32", **kwargs, "trainable": False})
         for name, value in {"num_classes": num_classes, "queue_size": queue_size, "dim": dim}.items():
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a positive integer; got {value!r}")
+            checks.whole_number(name, value)
+        checks.seed_or_none(seed)
         self.num_classes, self.queue_size, self.dim, self.seed = num_classes, queue_size, dim, seed
         self.queues = self.add_weight(
             shape=(num_classes, queue_size, dim),
@@ -56,7 +56,14 @@ class MultiQueueDictionary(keras.layers.Layer):
             keys: `(B, D)` unit vectors. `B` may be anything: a batch without some class, with more than
                 `K` of one, or smaller than usual.
             labels: `(B,)` integers in `[0, C)`.
+
+        Raises:
+            ValueError: shapes that do not fit, or NumPy labels outside `[0, C)`; of tensors the loss tells.
         """
+        sizes = checks.shapes(keys=(keys, "BD"), labels=(labels, "B"))
+        if sizes["D"] != self.dim:
+            raise ValueError(f"keys must have {self.dim} numbers each; got {sizes['D']}")
+        checks.labels(labels, self.num_classes)
         keys, labels = ops.cast(keys, "float32"), ops.cast(labels, "int32")
         one_hot = ops.cast(labels[:, None] == ops.arange(self.num_classes, dtype="int32"), "int32")
         arrival = ops.cumsum(one_hot, axis=0) - one_hot

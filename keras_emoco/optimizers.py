@@ -1,8 +1,10 @@
 """The optimiser and the schedule of section IV.B: SGD as PyTorch has it, and the cosine."""
 
-import math
+import numbers
 
 import keras
+
+from keras_emoco import checks
 
 
 @keras.saving.register_keras_serializable("keras_emoco")
@@ -21,14 +23,19 @@ class SGD(keras.optimizers.Optimizer):
         learning_rate: float or schedule.
         momentum: in `[0, 1)`.
         weight_decay: coefficient of the L2 term; on every trainable variable, biases and BatchNorm too.
+
+    Raises:
+        ValueError: an argument is outside its range.
     """
 
     def __init__(self, learning_rate=0.03, momentum=0.9, weight_decay=1e-4, name="sgd", **kwargs):
+        # A schedule, its configuration or a function is Keras's to check.
+        if isinstance(learning_rate, (numbers.Real, str, type(None))):
+            checks.number("learning_rate", learning_rate, "a number of at least 0", lambda value: value >= 0)
+            learning_rate = float(learning_rate)
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
-        if not 0.0 <= momentum < 1.0:
-            raise ValueError(f"momentum must lie in [0, 1); got {momentum}")
-        if weight_decay < 0.0:
-            raise ValueError(f"weight_decay must not be negative; got {weight_decay}")
+        checks.number("momentum", momentum, "a number in [0, 1)", lambda value: 0.0 <= value < 1.0)
+        checks.number("weight_decay", weight_decay, "a number of at least 0", lambda value: value >= 0.0)
         self.momentum = momentum
         # Not named `weight_decay`: the base class would apply its own, decoupled one.
         self.l2 = weight_decay
@@ -77,6 +84,5 @@ def cosine(
         ValueError: an argument is not positive, or `base` not finite.
     """
     for name, value in {"base": base, "batch_size": batch_size, "steps": steps}.items():
-        if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"{name} must be positive and finite; got {value}")
+        checks.number(name, value, "positive and finite", lambda value: value > 0)
     return keras.optimizers.schedules.CosineDecay(base * batch_size / 256, decay_steps=steps)

@@ -212,7 +212,10 @@ def _read_keras(path):
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:
         raise ValueError(f"{path} does not load ({str(error).splitlines()[0]}): copy it again") from error
-    return tensors_of(getattr(model, "encoder", model))
+    try:
+        return tensors_of(getattr(model, "encoder", model))
+    except (ValueError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path} holds no ResNet of keras_emoco.encoders.build ({error})") from error
 
 
 def _read_preset(preset, is_local):
@@ -254,10 +257,11 @@ def _cut_off(path):
     start = 8 + int.from_bytes(content[:8], "little")
     try:
         entries = json.loads(content[8:start])
-    except ValueError:
+        entries.pop("__metadata__", None)
+        ends = sorted((int(entry["data_offsets"][1]), name) for name, entry in entries.items())
+    # A damaged header may be any JSON.
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
         return None
-    entries.pop("__metadata__", None)
-    ends = sorted((entry["data_offsets"][1], name) for name, entry in entries.items())
     return next(
         (f"cut off before the end of {name}" for end, name in ends if start + end > len(content)), None
     )

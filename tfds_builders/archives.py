@@ -8,6 +8,7 @@ import dataclasses
 import fnmatch
 import gzip
 import io
+import lzma
 import os
 import pathlib
 import re
@@ -29,7 +30,7 @@ MAX_RATIO = 200
 ANY_RATIO_BYTES = 1 << 24
 
 # What readers of damaged archives raise; RuntimeError is how zipfile says "encrypted" or "unknown method".
-_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError)
+_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
 # And what its directory of names raises, when bytes of it are wrong; a caller of `open_text` raises them too.
 _DAMAGED_DIRECTORY = (*_DAMAGE, IndexError, ValueError, struct.error)
 

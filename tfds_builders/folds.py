@@ -4,12 +4,13 @@ The published ones are data, `folds.tsv`, with their sources. Not for splitting 
 in training and test make a detector look better than it is.
 """
 
-import csv
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 from sklearn.model_selection import GroupKFold
+
+from tfds_builders import tables
 
 TABLE = pathlib.Path(__file__).with_name("folds.tsv")
 
@@ -27,11 +28,11 @@ def read(dataset: str) -> dict[str, tuple[str, ...]]:
     Raises:
       KeyError: there are no published parts of `dataset`.
     """
-    with TABLE.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file, delimiter="\t") if row["dataset"] == dataset]
+    columns = {"dataset": str, "part": str, "subjects": str.split}
+    rows = [row for row in tables.records(TABLE, columns) if row["dataset"] == dataset]
     if not rows:
         raise KeyError(f"no published folds of {dataset!r} in {TABLE.name}: use by_subject")
-    return {row["part"]: tuple(row["subjects"].split()) for row in rows}
+    return {row["part"]: tuple(row["subjects"]) for row in rows}
 
 
 def part_of(dataset: str) -> dict[str, str]:

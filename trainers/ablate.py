@@ -181,7 +181,7 @@ def load(directory: pathlib.Path, name: str, kind: str) -> dict[int, tuple]:
     paths = {int(seed): directory / f"{name}-seed{int(seed)}" / kind for seed in FLAGS.seeds}
     return {
         seed: (
-            json.loads((path / "scores.json").read_text())["average"]["f1"],
+            results.read(path)["average"]["f1"],
             results.load(path / "predictions.npz"),
         )
         for seed, path in paths.items()

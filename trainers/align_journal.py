@@ -5,6 +5,8 @@ import json
 import os
 import pathlib
 
+from tfds_builders import archives
+
 
 class Journal:
     """A file with a line of settings, then a line of JSON for each finished batch: all of it or nothing.
@@ -19,7 +21,8 @@ class Journal:
         stamps: for each input file its present stamp.
 
     Raises:
-        ValueError: the directory has other files but no journal, or a run of other settings.
+        ValueError: the directory has other files but no journal, or a run of other settings; the journal is
+            damaged, or names outputs elsewhere.
         BlockingIOError: another process is writing to the directory.
     """
 
@@ -35,7 +38,7 @@ class Journal:
             raise BlockingIOError(f"another run is writing to {directory}: wait for it or end it") from error
         self.entries: dict[tuple[str, int | None], dict] = {}
         settings = json.loads(json.dumps(settings))
-        lines = self._complete_lines()
+        lines = self._complete_lines(path)
         if not lines:
             self._write(settings)
         elif lines[0] != settings:
@@ -55,12 +58,25 @@ class Journal:
         self._write(entries)
         self.entries.update(((entry["file"], entry["frame"]), entry) for entry in entries)
 
-    def _complete_lines(self):
+    def _complete_lines(self, path):
         self._file.seek(0)
         data = self._file.read()
         complete = data[: data.rfind(b"\n") + 1]
         self._file.truncate(len(complete))
-        return [json.loads(line) for line in complete.splitlines()]
+        try:
+            lines = [json.loads(line) for line in complete.splitlines()]
+            if not all(isinstance(line, list if number else dict) for number, line in enumerate(lines)):
+                raise TypeError("a line is neither settings nor entries")
+            for entry in (entry for line in lines[1:] for entry in line):
+                _check(entry, path)
+        except archives.ArchiveError:
+            raise
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ValueError(
+                f"{path} is damaged ({type(error).__name__}: {error}): put a copy back, or give another "
+                "--output"
+            ) from error
+        return lines
 
     def _write(self, line):
         self._file.write(json.dumps(line).encode() + b"\n")
@@ -74,3 +90,25 @@ class Journal:
         written = {face["output"] for line in lines for entry in line for face in entry["faces"]}
         for output in written - kept:
             (self._directory / output).unlink(missing_ok=True)
+
+
+def _check(entry, path):
+    """Raise for what is no entry; outputs without one are deleted, so they must lie in the directory."""
+    kinds = {"file": str, "stamp": list, "status": str, "reason": str, "faces": list}
+    for name, kind in kinds.items():
+        if not isinstance(entry[name], kind):
+            raise TypeError(f"{name} is no {kind.__name__}")
+    # A number of a frame; the summary of a video counts its frames.
+    if not all(isinstance(entry.get(name), (int, type(None))) for name in ("frame", "frames")):
+        raise TypeError("frame is no whole number")
+    for face in entry["faces"]:
+        if not isinstance(face["output"], str):
+            raise TypeError("output is no str")
+        archives.safe_name(face["output"], str(path))
+        numbers = [
+            face["confidence"],
+            *face["box"],
+            *(number for point in face["landmarks"] for number in point),
+        ]
+        if len(numbers) != 15 or not all(isinstance(number, (int, float)) for number in numbers):
+            raise TypeError("a face is not 15 numbers")

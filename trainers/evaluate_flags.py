@@ -2,7 +2,9 @@
 
 from absl import flags
 
+from keras_emoco import checks
 from trainers import data, finetune
+from trainers.pretrain_flags import MAX_SEED
 
 FLAGS = flags.FLAGS
 FINETUNE_ONLY = ("seeds", "epochs", "batch_size", "base_learning_rate")
@@ -68,8 +70,8 @@ def check():
     if FLAGS.protocol == "finetune" and FLAGS.show_faces:
         raise ValueError("--show_faces is for --protocol=linear: leave it out, or evaluate frozen features")
     for name in ("epochs", "batch_size", "base_learning_rate", "max_faces", "image_size"):
-        if FLAGS[name].value is not None and not FLAGS[name].value > 0:
-            raise ValueError(f"--{name} must be positive; got {FLAGS[name].value}")
+        if FLAGS[name].value is not None:
+            checks.number(f"--{name}", FLAGS[name].value, "positive", lambda value: value > 0)
 
 
 def integers(name: str) -> list[int] | None:
@@ -83,7 +85,10 @@ def integers(name: str) -> list[int] | None:
         return None
     if not value or not all(item.strip().isdecimal() for item in value):
         raise ValueError(f"--{name} must be numbers with commas between them; got {','.join(value)}")
-    return [int(item) for item in value]
+    found = [int(item) if len(item) < 11 else MAX_SEED + 1 for item in value]
+    if max(found) > MAX_SEED or len(set(found)) < len(found):
+        raise ValueError(f"--{name} must be different numbers up to {MAX_SEED}; got {','.join(value)}")
+    return found
 
 
 def threshold() -> float | None:

@@ -62,9 +62,13 @@ def load_model(flag: str, path: pathlib.Path, remedy: str) -> keras.Model:
 
 
 def read_run(path: pathlib.Path) -> dict:
-    """`config.json` of the run that a file lies in; empty where there is none."""
+    """`config.json` of the run that a file lies in; empty where there is none.
+
+    Raises:
+        DamagedError: it holds something else.
+    """
     file = path.with_name("config.json")
-    return json.loads(file.read_text()) if file.is_file() else {}
+    return workdir.read_config(file) if file.is_file() else {}
 
 
 def center_crop(path: pathlib.Path) -> bool:
@@ -112,7 +116,21 @@ def cached(
     path = directory / f"features-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
     if path.exists():
         print(f"features from {path}")
-        return workdir.read_arrays(path)["features"]
+        return read(path, len(faces.subjects))
     x = probe.features(encoder, faces.examples, image_size, center_crop)
     workdir.write_arrays(path, features=x, key=np.array(text))
+    return x
+
+
+def read(path: pathlib.Path, count: int) -> np.ndarray:
+    """`(count, F)` features that `cached` kept.
+
+    Raises:
+        DamagedError: the file holds something else.
+    """
+    x = workdir.read_arrays(path).get("features")
+    if x is None or x.dtype != np.float32 or x.ndim != 2 or len(x) != count or not np.isfinite(x).all():
+        raise workdir.DamagedError(
+            f"{path} holds no features of {count} faces: remove it, and trainers.evaluate makes it again"
+        )
     return x

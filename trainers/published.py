@@ -1,11 +1,21 @@
 """The numbers of the paper's Tables I to IV, read from `published.tsv`. None of them was measured here."""
 
-import csv
 import dataclasses
 import pathlib
 
+from tfds_builders import tables
+
 PARTS = ("MQ", "L_cont", "L_emo", "N")
 """Of EmoCo, as Table IV switches them."""
+TABLE = pathlib.Path(__file__).with_name("published.tsv")
+
+
+def _f1(cell):
+    return float(cell) if cell else None
+
+
+UNITS = {f"AU{unit}": _f1 for unit in (1, 2, 4, 6, 7, 9, 10, 12, 14, 15, 17, 23, 24, 25, 26)}
+"""Columns of the table, and what makes a number of their cells."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,10 +46,13 @@ class Row:
 
 
 def load() -> list[Row]:
-    """All rows, in the paper's order."""
-    text = pathlib.Path(__file__).with_name("published.tsv").read_text()
-    lines = [line for line in text.splitlines() if not line.startswith("#")]
-    return [_row(cells) for cells in csv.DictReader(lines, delimiter="\t")]
+    """All rows, in the paper's order.
+
+    Raises:
+        ValueError: the table that comes with this project is damaged.
+    """
+    columns = dict.fromkeys(("table", "dataset", "group", "method", "finetuned", "quoted", *PARTS), str)
+    return [_row(cells) for cells in tables.records(TABLE, {**columns, **UNITS, "average": float})]
 
 
 def _row(cells):
@@ -51,8 +64,8 @@ def _row(cells):
         cells["finetuned"] == "yes",
         cells["quoted"] == "yes",
         {name: cells[name] == "yes" for name in PARTS if cells[name]},
-        {int(name[2:]): float(cell) for name, cell in cells.items() if name.startswith("AU") and cell},
-        float(cells["average"]),
+        {int(name[2:]): cells[name] for name in UNITS if cells[name] is not None},
+        cells["average"],
     )
 
 

@@ -3,7 +3,6 @@
 OpenCV comes with the extra `align`. Not for sound, which it neither reads nor writes.
 """
 
-import math
 import os
 import pathlib
 import time
@@ -12,12 +11,13 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-_USUAL_RATE = 25.0  # frames in a second, where a file states none
+_USUAL_RATE = 25.0  # frames in a second, where a file states none that can be
+_RATES = (0.1, 1000.0)  # the slowest and the fastest that can be; damaged headers state others
 WEBCAM_RATE = 10.0  # of what is written
 
 
 def frame_rate(path: str | os.PathLike) -> float:
-    """Frames in a second, as the header of a video states them; 25 where it states none.
+    """Frames in a second, as the header of a video states them; 25 where it states none that can be.
 
     Raises:
         ImportError: OpenCV is not installed.
@@ -29,7 +29,8 @@ def frame_rate(path: str | os.PathLike) -> float:
         rate = capture.get(cv2.CAP_PROP_FPS)
     finally:
         capture.release()
-    return rate if math.isfinite(rate) and rate > 0 else _USUAL_RATE
+    # NaN is between no numbers.
+    return rate if _RATES[0] <= rate <= _RATES[1] else _USUAL_RATE
 
 
 def webcam() -> Iterator[tuple[float, np.ndarray]]:

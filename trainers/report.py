@@ -55,14 +55,21 @@ def names_of(directories: list[pathlib.Path]) -> dict[pathlib.Path, str]:
 
 def ablation(directory: pathlib.Path, name: str) -> Section:
     """The section about a `trainers.ablate`, finished or not: Table IV, Fig. 4 and 5 where they are drawn."""
-    found = json.loads((directory / "ablation.json").read_text())
-    config = json.loads((directory / "config.json").read_text())
+    file = directory / "ablation.json"
+    found = workdir.read_json(file, {})
+    dataset = workdir.read_config(directory / "config.json")["settings"]["probe_dataset"]
     header = ["", *published.PARTS, "seeds", "F1", "deviation", "paper", "EmoCo minus it", "95% interval"]
-    tables = []
-    for protocol, rows in found.items():
-        cells = [_ablation_row(row) for row in rows]
-        title = f"Average F1 in %, {protocol} protocol, {config['settings']['probe_dataset']}"
-        tables.append(Table(title, header, cells))
+    try:
+        tables = [
+            Table(
+                f"Average F1 in %, {kind} protocol, {dataset}", header, [_ablation_row(row) for row in rows]
+            )
+            for kind, rows in found.items()
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise workdir.DamagedError(
+            f"{file} is damaged ({type(error).__name__}: {error}): let trainers.ablate write it again"
+        ) from error
     sentences = [
         "F1: mean over the seeds; deviation: of the seeds. Intervals are of a paired bootstrap over people.",
         _command(directory),
@@ -86,7 +93,7 @@ def _ablation_row(row):
 
 def evaluation(directory: pathlib.Path, name: str) -> Section:
     """The section about a finished `trainers.evaluate`."""
-    summary = json.loads((directory / "scores.json").read_text())
+    summary = results.read(directory)
     dataset = summary["dataset"]
     finetuned = summary["protocol"] == "finetune"
     columns = [f"AU{unit}" for unit in summary["units"]] + ["Avg."]
@@ -141,14 +148,15 @@ def pretraining(directory: pathlib.Path, name: str) -> Section:
     histories = sorted(directory.glob("checkpoints/step_*/history.json"))
     sentences, tables = ["No epoch is finished."], []
     if histories:
-        history = json.loads(histories[-1].read_text())
         steps = int(histories[-1].parent.name.removeprefix("step_"))
-        sentences = [f"{len(history)} epochs, {steps} steps."]
-        logs = sorted(history[-1])
-        # At most some twenty rows of a long run.
-        kept = [i for i in range(len(history)) if i % -(-len(history) // 20) == 0 or i == len(history) - 1]
-        rows = [[str(i + 1), *(f"{history[i][n]:.4g}" for n in logs)] for i in kept]
-        tables = [Table("Training", ["epoch", *logs], rows)]
+        try:
+            history = json.loads(histories[-1].read_text())
+            table = _training(history)
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+            raise workdir.DamagedError(
+                f"{histories[-1]} is damaged ({type(error).__name__}: {error}): leave {directory} out"
+            ) from error
+        sentences, tables = [f"{len(history)} epochs, {steps} steps."], [table]
     pictures = {"summary.png": "Curves, F1 of a linear probe, features in the plane"}
     return Section(
         f"Pretraining {name}",
@@ -158,12 +166,23 @@ def pretraining(directory: pathlib.Path, name: str) -> Section:
     )
 
 
+def _training(history):
+    names = sorted(history[-1])
+    # At most some twenty rows of a long run.
+    kept = [i for i in range(len(history)) if i % -(-len(history) // 20) == 0 or i == len(history) - 1]
+    return Table(
+        "Training",
+        ["epoch", *names],
+        [[str(i + 1), *(f"{float(history[i][n]):.4g}" for n in names)] for i in kept],
+    )
+
+
 def overview(directories: list[pathlib.Path]) -> Table | None:
     """One row for each evaluation; None if there is none."""
     rows = []
     for directory, name in names_of(expand(directories)).items():
         if (directory / "scores.json").exists():
-            summary = json.loads((directory / "scores.json").read_text())
+            summary = results.read(directory)
             average = summary["average"]
             low, high = map(results.number, average["f1_interval"])
             cells = [name, summary["dataset"], summary["protocol"]]
@@ -177,6 +196,7 @@ def sections(directories: list[pathlib.Path]) -> list[Section]:
 
     Raises:
         FileNotFoundError: a directory holds no run, no finished evaluation and no ablation.
+        DamagedError: a file there is not what the programs wrote.
     """
     found = []
     for directory, name in names_of(expand(directories)).items():
@@ -195,14 +215,14 @@ def sections(directories: list[pathlib.Path]) -> list[Section]:
 
 
 def _configuration(directory):
-    config = json.loads((directory / "config.json").read_text())
+    config = workdir.read_config(directory / "config.json")
     values = {**config["settings"], **{f"version of {k}": v for k, v in config["versions"].items()}}
     return [Table("Configuration", ["setting", "value"], [[k, str(v)] for k, v in values.items()])]
 
 
 def _command(directory):
-    config = json.loads((directory / "config.json").read_text())
-    return f"Command: {' '.join(config['command'])}"
+    config = workdir.read_config(directory / "config.json")
+    return f"Command: {' '.join(map(str, config['command']))}"
 
 
 def _pictures(directory, captions):

@@ -60,8 +60,10 @@ def load(path: pathlib.Path) -> Predictions:
         raise FileNotFoundError(f"no {path}: let trainers.evaluate finish there first")
     arrays = workdir.read_arrays(path)
     try:
-        return _predictions(arrays)
-    except (KeyError, TypeError) as error:
+        predictions = _predictions(arrays)
+        _check(predictions)
+        return predictions
+    except (KeyError, TypeError, ValueError, IndexError) as error:
         raise workdir.DamagedError(
             f"{path} holds no predictions ({error}): let trainers.evaluate write it"
         ) from error
@@ -78,6 +80,28 @@ def _predictions(arrays):
         [arrays[f"probabilities_{k}"] for k in folds],
         arrays["thresholds"],
     )
+
+
+def _check(predictions):
+    """Raise ValueError for arrays that do not fit each other."""
+    faces, units = len(predictions.subjects), predictions.action_units
+    numbers = predictions.thresholds.dtype.kind == "f" and predictions.labels.dtype.kind in "iuf"
+    if not numbers or not units or not all(isinstance(unit, int) for unit in units):
+        raise ValueError("units, labels or thresholds are no numbers")
+    for name, shape in (
+        ("labels", (faces, len(units))),
+        ("subjects", (faces,)),
+        ("thresholds", (len(predictions.folds), len(units))),
+    ):
+        if getattr(predictions, name).shape != shape:
+            raise ValueError(f"{name} of shape {getattr(predictions, name).shape}, not {shape}")
+    for rows in (rows for fold in predictions.folds for rows in fold):
+        if rows.dtype.kind not in "iu" or rows.ndim != 1 or not ((rows >= 0) & (rows < faces)).all():
+            raise ValueError(f"rows of a fold that are not of {faces} faces")
+    if not predictions.folds or not np.isfinite(predictions.thresholds).all():
+        raise ValueError("no fold, or thresholds that are not finite")
+    scores.check_folds(predictions.subjects, predictions.folds)
+    scores.check_arrays(predictions.labels, predictions.probabilities, predictions.coded, predictions.folds)
 
 
 def summarize(predictions: Predictions) -> dict:
@@ -195,3 +219,40 @@ def compare(one: Predictions, two: Predictions) -> dict[str, float]:
 def write(directory: pathlib.Path, summary: dict) -> None:
     """Write `scores.json`."""
     workdir.write_text(directory / "scores.json", json.dumps(summary, indent=1, allow_nan=False))
+
+
+def read(directory: pathlib.Path) -> dict:
+    """The summary in `scores.json`.
+
+    Raises:
+        DamagedError: it holds something else.
+    """
+    file = directory / "scores.json"
+    counts, tables = (
+        dict.fromkeys(("folds", "faces", "subjects"), int),
+        dict.fromkeys(("units", "average"), dict),
+    )
+    summary = workdir.read_json(file, {**counts, **tables, "dataset": str, "protocol": str})
+    try:
+        for unit, entry in (*summary["units"].items(), ("0", summary["average"])):
+            _check_entry(entry, summary["folds"], int(unit))
+        if "comparison" in summary:
+            _check_percent([summary["comparison"][name] for name in ("difference", "low", "high", "p")])
+            summary["comparison"]["to"] = str(summary["comparison"]["to"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise workdir.DamagedError(
+            f"{file} is damaged ({type(error).__name__}: {error}): let trainers.evaluate write it again"
+        ) from error
+    return summary
+
+
+def _check_entry(entry, folds, unit):
+    if unit < 0 or len(entry["f1_folds"]) != folds or len(entry["f1_interval"]) != 2:
+        raise ValueError(f"AU{unit} is not of {folds} folds")
+    numbers = [entry[name] for name in (*scores.SCORES, "f1_deviation")]
+    _check_percent([n for n in [*numbers, *entry["f1_folds"], *entry["f1_interval"]] if n is not None])
+
+
+def _check_percent(numbers):
+    if not all(isinstance(number, (int, float)) and abs(number) <= 100 for number in numbers):
+        raise ValueError(f"{numbers} are not all in percent")

@@ -61,7 +61,7 @@ def per_fold(labels, probabilities, coded, subjects, folds, thresholds=0.5) -> d
         ValueError: folds that leak or are empty, or arrays that do not fit each other.
     """
     check_folds(subjects, folds)
-    _check_arrays(labels, probabilities, coded, folds)
+    check_arrays(labels, probabilities, coded, folds)
     units = labels.shape[1]
     thresholds = np.broadcast_to(thresholds, (len(folds), units))
     found = {name: np.full((len(folds), units), np.nan) for name in SCORES}
@@ -196,7 +196,12 @@ def best_threshold(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return float((candidates[best] + below) / 2)
 
 
-def _check_arrays(labels, probabilities, coded, folds):
+def check_arrays(labels: np.ndarray, probabilities: list, coded: np.ndarray, folds: list) -> None:
+    """Refuse arrays that do not fit each other; they are those of `per_fold`.
+
+    Raises:
+        ValueError: a shape or type is another, a coded label not 0 or 1, a probability outside [0, 1].
+    """
     if coded.shape != labels.shape or coded.dtype != bool:
         raise ValueError(f"coded must be bool of shape {labels.shape}; got {coded.dtype} of {coded.shape}")
     if not np.isin(labels[coded], (0, 1)).all():

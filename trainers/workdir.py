@@ -56,10 +56,10 @@ def open_workdir(workdir: pathlib.Path, settings: dict, may_grow: tuple[str, ...
         content = {"command": sys.argv, "settings": settings, "versions": versions}
         write_text(file, json.dumps(content, indent=1))
         return {}
-    content = _read_config(file)
+    content = read_config(file)
     before = content["settings"]
     different = [name for name in sorted({*before, *settings}) if before.get(name) != settings.get(name)]
-    if any(name not in may_grow or not settings[name] > before[name] for name in different):
+    if any(name not in may_grow or not _grows(before.get(name), settings.get(name)) for name in different):
         changes = ", ".join(f"{name} {before.get(name)} -> {settings.get(name)}" for name in different)
         grow = f"; of these {', '.join(may_grow)} may grow" if set(may_grow) & set(different) else ""
         raise ValueError(
@@ -68,9 +68,13 @@ def open_workdir(workdir: pathlib.Path, settings: dict, may_grow: tuple[str, ...
     grown = {name: before[name] for name in different}
     if grown:
         content["settings"] = settings
-        content.setdefault("grown", []).append({"before": grown, "command": sys.argv})
+        content["grown"].append({"before": grown, "command": sys.argv})
         write_text(file, json.dumps(content, indent=1))
     return grown
+
+
+def _grows(before, after):
+    return isinstance(before, (int, float)) and isinstance(after, (int, float)) and after > before
 
 
 def _lock(workdir):
@@ -98,12 +102,39 @@ def _lock(workdir):
     _locks[path] = file
 
 
-def _read_config(file):
+def read_config(file: pathlib.Path) -> dict:
+    """`config.json` of a run: `settings`; and `command`, `versions`, and `grown` where settings grew.
+
+    Raises:
+        DamagedError: it holds something else.
+    """
+    others = {"command": [], "versions": {}, "grown": []}
+    content = {**others, **read_json(file, {"settings": dict})}
+    for name, nothing in others.items():
+        if not isinstance(content[name], type(nothing)):
+            raise DamagedError(
+                f"{file} is damaged ({name} is no {type(nothing).__name__}): put a copy back, or give "
+                "another --workdir"
+            )
+    return content
+
+
+def read_json(file: pathlib.Path, kinds: dict[str, type]) -> dict:
+    """The table in a file of JSON.
+
+    Args:
+        file: that a program wrote.
+        kinds: for names that must be in it, what their values are.
+
+    Raises:
+        DamagedError: it holds no table, or one without these.
+    """
     try:
         content = json.loads(file.read_text())
-        if not isinstance(content["settings"], dict):
-            raise TypeError("its settings are no table")
-    except (ValueError, KeyError, TypeError) as error:
+        for name, kind in kinds.items():
+            if not isinstance(content[name], kind):
+                raise TypeError(f"{name} is no {kind.__name__}")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedError(
             f"{file} is damaged ({type(error).__name__}: {error}): put a copy back, or give another --workdir"
         ) from error
@@ -181,7 +212,11 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
+            found = dict(arrays)
+            # NumPy gives the bytes of a member that is no `.npy`.
+            if not all(isinstance(array, np.ndarray) for array in found.values()):
+                raise TypeError(f"not all of {', '.join(found)} are arrays")
+            return found
     except FileNotFoundError:
         raise
     # The readers of zip and of npy raise a dozen kinds of errors; the remedy is the same.

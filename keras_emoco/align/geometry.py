@@ -88,7 +88,7 @@ def crop(image: np.ndarray, landmarks: np.ndarray, size: int = SIZE) -> np.ndarr
     Raises:
         ValueError: `image`, `landmarks` or `size` is something else.
     """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ValueError(
             f"expected a uint8 image (height, width, 3); got {image.dtype} {image.shape}: use read_image"
         )
@@ -97,11 +97,12 @@ def crop(image: np.ndarray, landmarks: np.ndarray, size: int = SIZE) -> np.ndarr
             f"expected landmarks (5, 2), {', '.join(LANDMARKS)}; got shape {np.shape(landmarks)}: "
             "use five_points for 66 or 68"
         )
-    if not isinstance(size, int) or size < 1:
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise ValueError(f"size must be a positive integer; got {size!r}")
     to_crop = similarity(landmarks, TEMPLATE * (size / SIZE), _WEIGHTS)
     scale = math.hypot(to_crop[0, 0], to_crop[1, 0])  # pixels of the crop in one of the image
-    if not scale > 0:
+    # Of a picture so much smaller than the face its pixels could not be counted.
+    if not scale * max(image.shape) > 1e-3:
         raise ValueError(f"the landmarks {np.asarray(landmarks).tolist()} do not resemble a face")
     to_image = np.linalg.inv(np.vstack([to_crop, (0, 0, 1)]))[:2]
     picture = Image.fromarray(image)

@@ -62,6 +62,7 @@ def two_views(
         tf.errors.FailedPreconditionError: on iteration, `examples` does not hold `num_examples`.
     """
     _check_examples(examples)
+    stream.check_whole(image_size=(image_size, 2))
     num_examples = _num_examples(examples, num_examples)
     examples = examples.apply(tf.data.experimental.assert_cardinality(num_examples)).map(_image_and_label)
 
@@ -125,6 +126,7 @@ def images(
         tf.errors.InvalidArgumentError: on iteration, an image cannot be decoded.
     """
     _check_image(examples)
+    stream.check_whole(image_size=(image_size, 2), batch_size=(batch_size, 1))
 
     def view(*element):
         image, rest = element if len(element) == 2 else _without_image(*element)
@@ -183,6 +185,7 @@ def _num_examples(examples, given):
                 "the number of examples is unknown (after `filter`, or from a generator): give num_examples, "
                 "or apply tf.data.experimental.assert_cardinality to the examples"
             )
+        stream.check_whole(num_examples=(given, 0))
         return given
     if given not in (None, counted):
         raise ValueError(f"num_examples: the dataset holds {counted}; got {given}: leave num_examples out")

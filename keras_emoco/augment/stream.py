@@ -3,6 +3,8 @@
 What becomes of an example is for others: `augment.two_views`, `data.action_unit_batches`.
 """
 
+import numbers
+
 import tensorflow as tf
 
 SHUFFLE_BUFFER = 2**15
@@ -41,9 +43,17 @@ def epochs(
 
     Raises:
         ValueError: the number of examples is unknown, infinite or below `batch_size`; a negative
-            `first_step`; shards that do not divide the batch.
+            `first_step`; shards that do not divide the batch; what is no whole number of 64 bits.
     """
     num_examples = int(examples.cardinality())
+    check_whole(
+        batch_size=(batch_size, None),
+        seed=(seed, None),
+        first_step=(first_step, None),
+        shuffle_buffer=(shuffle_buffer, 1),
+        num_shards=(num_shards, 1),
+        shard=(shard, None),
+    )
     _check(num_examples, batch_size, first_step, num_shards, shard)
     steps_per_epoch = num_examples // batch_size
     share = batch_size // num_shards
@@ -76,6 +86,19 @@ def options() -> tf.data.Options:
     # One thread per picture, many pictures at a time: faster, and no sum depends on the number of threads.
     found.threading.max_intra_op_parallelism = 1
     return found
+
+
+def check_whole(**named) -> None:
+    """Raise ValueError for what is no whole number of 64 bits, or below the least.
+
+    Args:
+        **named: for each name its value and the least, or None.
+    """
+    for name, (value, least) in named.items():
+        whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        if not whole or not -(2**63) <= value < 2**63 or (least is not None and value < least):
+            expected = "an integer" if least is None else f"an integer of at least {least}"
+            raise ValueError(f"{name}: expected {expected}; got {value!r:.99}")
 
 
 def _check(num_examples, batch_size, first_step, num_shards, shard):

@@ -9,7 +9,7 @@ import math
 
 import tensorflow as tf
 
-from keras_emoco.augment import decoding, ops
+from keras_emoco.augment import decoding, ops, stream
 
 _RATIO = (3 / 4, 4 / 3)  # aspect ratios (width / height) of the random crop
 _TRIES = 10
@@ -52,15 +52,25 @@ class Policy:
         for name in ("jitter", "grayscale", "blur", "flip"):
             self._require(f"{name}_probability", "a number in [0, 1]", lambda p: 0 <= p <= 1)
         for name in ("brightness", "contrast", "saturation"):
-            self._require(name, "a number of at least 0", lambda strength: strength >= 0)
+            self._require(name, "a number of at least 0", lambda strength: 0 <= strength < math.inf)
         self._require("hue", "a number in [0, 0.5]", lambda hue: 0 <= hue <= 0.5)
-        self._require("crop_scale", "(low, high), 0 < low <= high <= 1", lambda s: 0 < s[0] <= s[1] <= 1)
+        self._require(
+            "crop_scale", "(low, high), 0 < low <= high <= 1", lambda s: 0 < s[0] <= s[1] <= 1 and len(s) == 2
+        )
         # The blur reaches 3 sigma, which must stay inside the picture.
-        self._require("blur_sigma", "(low, high), 0 < low <= high <= 70", lambda s: 0 < s[0] <= s[1] <= 70)
+        self._require(
+            "blur_sigma",
+            "(low, high), 0 < low <= high <= 70",
+            lambda s: 0 < s[0] <= s[1] <= 70 and len(s) == 2,
+        )
 
     def _require(self, name, expected, is_valid):
         value = getattr(self, name)
-        if not is_valid(value):
+        try:
+            valid = is_valid(value)
+        except (TypeError, IndexError):  # No number, or no pair.
+            valid = False
+        if not valid:
             raise ValueError(f"{name}: expected {expected}; got {value}")
 
 
@@ -130,20 +140,19 @@ def center_view(
         tf.errors.InvalidArgumentError: on execution, the bytes are no picture or the picture has no pixels.
     """
     _check_size(image_size)
+    if resize_to is not None:
+        stream.check_whole(resize_to=(resize_to, image_size))
     pixels = decoding.decode(tf.convert_to_tensor(image))
     if not crop:
         if resize_to is not None:
             raise ValueError(f"resize_to={resize_to} has no meaning with crop=False: leave one of them out")
         return ops.normalize(ops.resize(pixels, image_size))
     resize_to = round(image_size * 256 / 224) if resize_to is None else resize_to
-    if resize_to < image_size:
-        raise ValueError(f"expected resize_to of at least image_size = {image_size}; got {resize_to}")
     return ops.normalize(ops.resize_and_center_crop(pixels, resize_to, image_size))
 
 
 def _check_size(image_size):
-    if image_size < 2:
-        raise ValueError(f"image_size: expected at least 2 pixels; got {image_size}")
+    stream.check_whole(image_size=(image_size, 2))
 
 
 def _with_probability(probability, draw, operation, image):

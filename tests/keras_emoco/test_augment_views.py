@@ -347,11 +347,11 @@ def test_wrong_images_and_sizes_are_refused():
             make(tf.constant(["a", "b"]))
         with pytest.raises(tf.errors.InvalidArgumentError, match="at least 1 x 1 pixels"):
             make(tf.zeros((0, 8, 3), tf.uint8))
-    with pytest.raises(ValueError, match="image_size: expected at least 2 pixels; got 1"):
+    with pytest.raises(ValueError, match="image_size: expected an integer of at least 2; got 1"):
         augment.random_view(pixels, (1, 2), 1)
     with pytest.raises(ValueError, match="image_size"):
         augment.center_view(pixels, 0)
-    with pytest.raises(ValueError, match="resize_to of at least image_size = 8; got 7"):
+    with pytest.raises(ValueError, match="resize_to: expected an integer of at least 8; got 7"):
         augment.center_view(pixels, 8, resize_to=7)
     with pytest.raises(ValueError, match="resize_to=9 has no meaning with crop=False"):
         augment.center_view(pixels, 8, resize_to=9, crop=False)

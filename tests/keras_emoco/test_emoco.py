@@ -311,7 +311,7 @@ def test_batch_without_two_views_is_refused():
         ({"dictionary": "queue"}, "dictionary must be one of"),
         ({"normalization": "none"}, "normalization must be one of"),
         ({"temperature": 0.0}, "temperature must be positive; got 0.0"),
-        ({"emotion_weight": -1.0}, "emotion_weight must not be negative; got -1.0"),
+        ({"emotion_weight": -1.0}, "emotion_weight must be a number of at least 0; got -1.0"),
         ({"emotion_weight": 0.0, "contrastive_weight": 0.0}, "both 0: nothing would be trained"),
         ({"prototype_norm": 0.0}, "prototype_norm must be positive, or None; got 0.0"),
         ({"seed": 1.5}, "seed must be an integer or None"),

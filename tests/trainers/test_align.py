@@ -303,7 +303,9 @@ def test_outputs(file, frame, every_face, expected):
 
 
 def entry(file, output, stamp):
-    return {"file": file, "frame": None, "stamp": stamp, "faces": [{"output": output}]}
+    face = {"confidence": 0.9, "box": [0.0] * 4, "landmarks": [[0.0, 0.0]] * 5, "output": output}
+    status = {"status": "aligned", "reason": ""}
+    return {"file": file, "frame": None, "stamp": stamp, **status, "faces": [face]}
 
 
 def test_journal_drops_what_has_changed(tmp_path, touch):
@@ -328,3 +330,14 @@ def test_journal_refuses_other_settings_other_files_and_a_second_run(tmp_path, t
     touch(tmp_path / "full", "mine.txt")
     with pytest.raises(ValueError, match="empty or a new directory"):
         Journal(tmp_path / "full", {"size": 256}, {})
+
+
+def test_journal_deletes_nothing_outside_its_directory(tmp_path, touch):
+    # Outputs of inputs that have changed are deleted, and a journal is a file that anyone may have written.
+    touch(tmp_path, "mine.jpg", "out/0.jpg")
+    journal = tmp_path / "out" / "journal.jsonl"
+    lines = [{"size": 256}, [entry("0.jpg", "../mine.jpg", [1, 1])]]
+    journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(ValueError, match=r"journal\.jsonl: the path '\.\./mine\.jpg' leads out"):
+        Journal(tmp_path / "out", {"size": 256}, {})
+    assert (tmp_path / "mine.jpg").exists()

@@ -55,7 +55,8 @@ def test_paper_preset_is_section_iv_b(read):
 def test_every_value_is_overridable(read):
     for field in dataclasses.fields(presets.Preset):
         value = {"str": "shared", "int": "7", "float": "0.5", "bool": "true"}[field.type.__name__]
-        value = {"split": "test", "optimizer": "adamw"}.get(field.name, value)
+        others = {"split": "test", "optimizer": "adamw", "encoder": "resnet18", "normalization": "l2"}
+        value = {**others, "image_size": "48"}.get(field.name, value)
         settings = read("--preset=paper", f"--{field.name}={value}")
         assert str(getattr(settings, field.name)).lower() == value
 
@@ -83,7 +84,7 @@ def test_epochs_begin_where_they_begin_whatever_step_a_run_stopped_at(first, las
         (("--emotion_weight=0",), "add --normalization=l2"),
         (("--optimizer=adam",), "--optimizer must be one of .* got 'adam'"),
         (("--optimizer=adamw", "--sgd_momentum=0.5"), "--sgd_momentum means nothing to --optimizer=adamw"),
-        (("--epochs=0",), "--epochs must be positive; got 0"),
+        (("--epochs=0",), "--epochs must be a positive integer; got 0"),
         (("--virtual_devices=-1",), "--virtual_devices must not be negative"),
     ],
 )

@@ -3,7 +3,6 @@
 Not for the images themselves, nor for finding the folder or zip that holds both.
 """
 
-import csv
 import io
 import pathlib
 import re
@@ -11,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tfds_builders import archives
+from tfds_builders import archives, tables
 
-AU_COLUMN = re.compile(r"au0*([1-9]\d*)")
+AU_COLUMN = re.compile(r"au0*([1-9]\d{0,3})")
 OTHER_COLUMNS = ("file", "subject", "emotion", "sequence", "frame")
 HEADER_BYTES = 1 << 16
 
@@ -43,9 +42,10 @@ def read(archive: archives.Archive, table: str) -> tuple[tuple[int, ...], dict[s
     """
     where = f"{archive.path}: {table!r}"
     try:
-        rows = list(csv.reader(io.StringIO(archive.read(table).decode("utf-8-sig"), newline="")))
-    except (UnicodeDecodeError, csv.Error) as error:
+        text = archive.read(table).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
         raise ValueError(f"{where}: is not a CSV in UTF-8 ({error}): save it as one.") from error
+    rows = list(tables.rows(io.StringIO(text, newline=""), where))
     if not rows:
         raise ValueError(f"{where}: is empty: expected a header and a row per image.")
     columns, units = _columns([cell.strip().lower() for cell in rows[0]], where)
@@ -72,14 +72,16 @@ def read(archive: archives.Archive, table: str) -> tuple[tuple[int, ...], dict[s
             )
         row_of[image] = number
         codes = [_code(row[column], f"AU{unit}", at) for unit, column in units.items()]
-        frame = cells.get("frame") or "0"
-        if not frame.isdecimal():
-            raise ValueError(f"{at}: expected a whole number as frame; got {frame!r}: correct it.")
+        frame = tables.whole_number(cells.get("frame") or "0")
+        if frame is None:
+            raise ValueError(
+                f"{at}: expected a whole number as frame; got {cells['frame'][:40]!r}: correct it."
+            )
         examples[image] = {
             "file": cells["file"].replace("\\", "/"),
             "subject": cells["subject"],
             "sequence": cells.get("sequence", ""),
-            "frame": int(frame),
+            "frame": frame,
             "emotion": cells.get("emotion", ""),
             "action_units": {
                 "occurrence": np.array([code or 0 for code in codes], np.uint8),

@@ -24,6 +24,7 @@ EXPRESSIONS = (
     "non_face",
 )
 NO_BOX = (-1, -1, -1, -1)
+MAX_PIXELS = 1_000_000
 LANDMARKS = (68, 2)
 NULL_BOX = "face box is NULL"
 NO_IMAGE = "image is absent"
@@ -61,12 +62,24 @@ def number(value: Any, what: str, where: str) -> float:
       ValueError: naming `where`, if it is neither, or not finite.
     """
     try:
-        result = float(value)
-    except (TypeError, ValueError):
+        result = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
         result = math.nan
     if not math.isfinite(result):
-        raise ValueError(f"{where}: expected a number as {what}; got {value!r}: get the file again.")
+        raise ValueError(f"{where}: expected a number as {what}; got {value!r:.99}: get the file again.")
     return result
+
+
+def pixels(value: Any, what: str, where: str) -> int:
+    """Returns a side or corner of a box.
+
+    Raises:
+      ValueError: if it is no number, or larger than any image.
+    """
+    side = number(value, what, where)
+    if abs(side) > MAX_PIXELS:
+        raise ValueError(f"{where}: expected pixels as {what}; got {value!r:.99}: get the file again.")
+    return int(side)
 
 
 def expression_code(value: Any, where: str) -> int:
@@ -105,6 +118,6 @@ def landmarks(values: Any) -> np.ndarray | None:
     """Returns 68 points (68, 2) of 136 numbers in any nesting, x before y; None if they are not that."""
     try:
         points = np.asarray(values, np.float32).reshape(LANDMARKS)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return points if np.isfinite(points).all() else None

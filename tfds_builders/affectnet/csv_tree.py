@@ -3,10 +3,9 @@
 Not for the automatically annotated part, whose labels are a classifier's.
 """
 
-import csv
 from collections.abc import Iterator
 
-from tfds_builders import archives
+from tfds_builders import archives, tables
 from tfds_builders.affectnet import annotation
 
 EXPECTED = (
@@ -51,7 +50,7 @@ def read(archive: archives.Archive, table: str) -> Iterator[annotation.Annotatio
     where = f"{archive.path}: {table!r}"
     images = _images(archive)
     with archive.open_text(table) as text:
-        rows = csv.reader(text)
+        rows = tables.rows(text, where)
         first = next(rows, [])
         header = _cells(first)
         if header[:1] == [COLUMNS[0]]:
@@ -65,12 +64,9 @@ def read(archive: archives.Archive, table: str) -> Iterator[annotation.Annotatio
         else:  # Some copies have no header; the order of the columns is then the documented one.
             header, start = list(COLUMNS), 1
             rows = _chain(first, rows)
-        try:
-            for line, row in enumerate(rows, start=start):
-                if row:
-                    yield _annotation(row, header, images, f"{where}, row {line}")
-        except csv.Error as error:
-            raise ValueError(f"{where} is no CSV ({error}): get the original list.") from error
+        for line, row in enumerate(rows, start=start):
+            if row:
+                yield _annotation(row, header, images, f"{where}, row {line}")
 
 
 def _cells(row: list[str]) -> list[str]:
@@ -119,8 +115,7 @@ def _annotation(
         arousal=annotation.affect(cells["arousal"], "arousal", where),
         landmarks=annotation.landmarks(cells["facial_landmarks"].strip(" ;").split(";")),
         face_box=tuple(
-            int(annotation.number(side, column, where))
-            for side, column in zip(box, COLUMNS[1:5], strict=True)
+            annotation.pixels(side, column, where) for side, column in zip(box, COLUMNS[1:5], strict=True)
         ),
         problem="" if image else annotation.NO_IMAGE,
     )

@@ -51,7 +51,8 @@ def _annotation(archive: archives.Archive, identity: str, files: dict[str, str])
     where = f"{archive.path}: {files['json']!r}"
     try:
         values = json.loads(archive.read(files["json"]).decode("utf-8-sig"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    # ValueError: no UTF-8, no JSON, or a number of thousands of digits.
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{where} is no JSON ({error}): get the file again.") from error
     if not isinstance(values, dict) or "human-label" not in values:
         got = ", ".join(values) if isinstance(values, dict) else type(values).__name__

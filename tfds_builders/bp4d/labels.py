@@ -1,6 +1,5 @@
 """Reads BP4D's tables of occurrence and of intensity. Not for finding them, nor the images they speak of."""
 
-import csv
 import dataclasses
 import io
 import re
@@ -8,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from tfds_builders import places
+from tfds_builders import places, tables
 
 # All that the coders judged; the tables have a column for each number up to about 100.
 ACTION_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17)
@@ -18,7 +17,7 @@ REQUIRED = (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)
 MISSING = 9
 MAX_INTENSITY = 5
 
-_UNIT = re.compile(r"(?:AU)?0*([1-9]\d*)", re.IGNORECASE)
+_UNIT = re.compile(r"(?:AU)?0*([1-9]\d{0,3})", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +42,7 @@ def read_occurrence(reader: places.Reader, place: places.Place) -> dict[int, Cod
     rows = _rows(reader, place)
     _, header = next(rows, (0, []))
     columns = {int(match[1]): i for i, cell in enumerate(header) if i and (match := _UNIT.fullmatch(cell))}
-    if not header or (header[0].isdecimal() and int(header[0])) or not set(REQUIRED) <= columns.keys():
+    if not header or tables.whole_number(header[0]) or not set(REQUIRED) <= columns.keys():
         lacking = ", ".join(str(unit) for unit in REQUIRED if unit not in columns)
         raise ValueError(
             f"{place}: expected a header 0,1,2,3,... with a column for each action unit; got "
@@ -119,15 +118,16 @@ def uncoded() -> tuple[np.ndarray, np.ndarray]:
 
 def _rows(reader, place) -> Iterator[tuple[int, list[str]]]:
     text = reader.read(place).decode("utf-8-sig", "replace")
-    for line, row in enumerate(csv.reader(io.StringIO(text, newline="")), start=1):
+    for line, row in enumerate(tables.rows(io.StringIO(text, newline=""), place), start=1):
         if any(cell.strip() for cell in row):
             yield line, [cell.strip() for cell in row]
 
 
 def _frame(cell, seen, place, line) -> int:
-    if not cell.isdecimal() or int(cell) < 1 or int(cell) in seen:
+    frame = tables.whole_number(cell)
+    if not frame or frame in seen:
         raise ValueError(
             f"{place}, line {line}: expected a frame number from 1 on that was not there before; got {cell!r}"
             ": get the file again from the original copy."
         )
-    return int(cell)
+    return frame

@@ -3,14 +3,13 @@
 Not for finding the files, nor for deciding from which intensity on an action unit counts as present.
 """
 
-import csv
 import functools
 import pathlib
 from collections.abc import Mapping
 
 import numpy as np
 
-from tfds_builders import places
+from tfds_builders import places, tables
 
 ACTION_UNITS = (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)
 MAX_INTENSITY = 5
@@ -52,17 +51,18 @@ def _intensities(reader: places.Reader, place: places.Place) -> dict[int, int]:
         if not line.strip():
             continue
         frame, comma, intensity = (cell.strip() for cell in line.partition(","))
-        if not (comma and frame.isdecimal() and intensity.isdecimal() and int(intensity) <= MAX_INTENSITY):
+        values = tables.whole_number(frame), tables.whole_number(intensity)
+        if not comma or None in values or values[1] > MAX_INTENSITY:
             raise ValueError(
                 f"{place}, line {number}: expected frame,intensity with an intensity from 0 to "
                 f"{MAX_INTENSITY}; got {line!r}: get the file again from the original copy."
             )
-        if int(frame) != len(found) + 1:
+        if values[0] != len(found) + 1:
             raise ValueError(
                 f"{place}, line {number}: expected frame {len(found) + 1}; got {frame}: lines are missing or "
                 "doubled; get the file again from the original copy."
             )
-        found[int(frame)] = int(intensity)
+        found[values[0]] = values[1]
     if not found:
         raise ValueError(f"{place}: holds no label: get the file again from the original copy.")
     return found
@@ -74,9 +74,8 @@ def untracked(subject: str) -> tuple[range, ...]:
 
     JAA-Net and its successors leave these frames out, 4,670 in all; ME-GraphAU and others do not.
     """
-    with UNTRACKED.open(encoding="utf-8", newline="") as file:
-        return tuple(
-            range(int(row["first"]), int(row["last"]) + 1)
-            for row in csv.DictReader(file, delimiter="\t")
-            if row["subject"] == subject
-        )
+    return tuple(
+        range(row["first"], row["last"] + 1)
+        for row in tables.records(UNTRACKED, {"subject": str, "first": int, "last": int})
+        if row["subject"] == subject
+    )

@@ -2,6 +2,8 @@
 
 import io
 import re
+import struct
+import zlib
 
 import numpy as np
 import scipy.io
@@ -9,6 +11,11 @@ import scipy.io
 from tfds_builders import archives, places
 
 POINTS = 66
+MAX_BYTES = 1 << 20  # A file has 66 points; more unpacked bytes are none of it.
+
+_HEADER_BYTES = 128  # Of MATLAB's format, level 5; its last two tell the order of bytes.
+_MATRIX, _COMPRESSED = 14, 15
+_TYPES = frozenset((1, 2, 3, 4, 5, 6, 7, 9, 12, 13, _MATRIX, _COMPRESSED, 16, 17, 18))
 
 
 def find(reader: places.Reader, folder: places.Place, frames: int) -> dict[int, places.Place]:
@@ -41,7 +48,10 @@ def read(reader: places.Reader, place: places.Place) -> np.ndarray:
       ArchiveError: the file is damaged or holds something else.
     """
     try:
-        points = np.asarray(scipy.io.loadmat(io.BytesIO(reader.read(place)))["pts"], np.float32)
+        data = reader.read(place)
+        order = {b"IM": "<", b"MI": ">"}[data[_HEADER_BYTES - 2 : _HEADER_BYTES]]
+        _check_types(data[_HEADER_BYTES:], order)
+        points = np.asarray(scipy.io.loadmat(io.BytesIO(data))["pts"], np.float32)
     except Exception as error:  # Damage makes SciPy raise many kinds of errors; the remedy is the same.
         raise archives.ArchiveError(
             f"{place}: cannot be read as a MATLAB file with 'pts' ({error}): get it again, or remove it."
@@ -51,3 +61,25 @@ def read(reader: places.Reader, place: places.Place) -> np.ndarray:
             f"{place}: expected 'pts' of shape ({POINTS}, 2); got {points.shape}: get it again, or remove it."
         )
     return points
+
+
+def _check_types(data: bytes, order: str) -> None:
+    """Raises ValueError for a type of data that the format does not have: at it SciPy ends by a fault."""
+    at = 0
+    while at + 8 <= len(data):
+        kind, size = struct.unpack_from(f"{order}II", data, at)
+        start, end = at + 8, at + 8 + size
+        if kind >> 16:  # A small element has both in the first four bytes, and its data in the others.
+            kind, start, end = kind & 0xFFFF, at + 4, at + 8
+        if kind not in _TYPES:
+            raise ValueError(f"data of type {kind}")
+        if kind == _COMPRESSED:
+            unpacker = zlib.decompressobj()
+            _check_types(unpacker.decompress(data[start:end], MAX_BYTES), order)
+            if unpacker.unconsumed_tail:
+                raise ValueError(f"more than {MAX_BYTES:,} bytes")
+        else:
+            if kind == _MATRIX:
+                _check_types(data[start:end], order)
+            end += -end % 8
+        at = end

@@ -3,14 +3,13 @@
 Not for the images: FER+ numbers the rows of `fer2013.csv` and has none of its own.
 """
 
-import csv
 import pathlib
 import re
 from typing import NamedTuple
 
 import numpy as np
 
-from tfds_builders import archives
+from tfds_builders import archives, tables
 
 # The order of AffectNet's codes, as that of the seven of FER2013.
 EMOTIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
@@ -67,7 +66,7 @@ def read(path: pathlib.Path, name: str) -> list[Votes]:
     """
     where = f"{path}: {name!r}"
     with archives.open_archive(path) as archive, archive.open_text(name) as text:
-        rows = csv.reader(text)
+        rows = tables.rows(text, where)
         header = [cell.strip().lower() for cell in next(rows, [])]
         expected = ["usage", "image name", *(vote.lower() for vote in VOTES)]
         if header != expected:

@@ -3,14 +3,13 @@
 Not for finding the copy, nor for FER+'s labels.
 """
 
-import csv
 import io
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from tfds_builders import archives, sequences
+from tfds_builders import archives, sequences, tables
 from tfds_builders.fer2013 import layout
 
 USAGES = ("Training", "PublicTest", "PrivateTest")
@@ -84,7 +83,7 @@ def list_rows(archive: archives.Archive, table: str, split: str) -> Iterator[Ima
       ValueError: naming the row, if it is not the challenge's.
     """
     with archive.open_text(table) as text:
-        rows = csv.reader(text)
+        rows = tables.rows(text, f"{archive.path}: {table!r}")
         header = [cell.strip().lower() for cell in next(rows, [])]
         missing = {"emotion", "pixels", "usage"} - set(header)
         if missing:

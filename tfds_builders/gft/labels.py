@@ -3,7 +3,6 @@
 Not for intensities, which are in files of their own, nor for guessing what a code means.
 """
 
-import csv
 import io
 import re
 from collections.abc import Iterable, Iterator
@@ -11,14 +10,14 @@ from typing import Literal
 
 import numpy as np
 
-from tfds_builders import places
+from tfds_builders import places, tables
 
 # The benchmark, without which a table is no table of GFT.
 REQUIRED = (1, 2, 4, 6, 10, 12, 14, 15, 23, 24)
 # What means that the coders could not tell. A -1 alone may mean absence, see `minus_one`.
 MISSING = frozenset(["", "9", "-1", "-999", "999", "nan"])
 
-_UNIT = re.compile(r"(?:AU[ _]?)?0*([1-9]\d*)", re.IGNORECASE)
+_UNIT = re.compile(r"(?:AU[ _]?)?0*([1-9]\d{0,3})", re.IGNORECASE)
 
 MinusOne = Literal["missing", "absent"]
 
@@ -63,14 +62,15 @@ def read(
                 "truncated or was edited; get it again."
             )
         cell = row[frame_column]
-        if not cell.isdecimal() or int(cell) < 1 or int(cell) in found:
+        frame = tables.whole_number(cell)
+        if not frame or frame in found:
             raise ValueError(
                 f"{at}: expected a frame number from 1 on that was not there before; got {cell!r}: get the "
                 "file again."
             )
         codes = [row[columns[unit]] if unit in columns else "" for unit in order]
         seen.update(codes)
-        found[int(cell)] = _codes(codes, minus_one, at)
+        found[frame] = _codes(codes, minus_one, at)
     if minus_one is None and "-1" in seen and not seen & (MISSING - {"", "-1"}):
         raise ValueError(
             f"{place}: holds the codes {', '.join(sorted(seen - {''}))}. In this table -1 may mean missing, "
@@ -117,7 +117,7 @@ def _header(header: list[str], place) -> tuple[int, dict[int, int]]:
 
 def _rows(reader, place) -> Iterator[tuple[int, list[str]]]:
     text = reader.read(place).decode("utf-8-sig", "replace")
-    for line, row in enumerate(csv.reader(io.StringIO(text, newline="")), start=1):
+    for line, row in enumerate(tables.rows(io.StringIO(text, newline=""), place), start=1):
         # Programs that hold missing values as not-a-number write whole numbers as 1.0.
         cells = [cell.strip().lower().removesuffix(".0") for cell in row]
         if any(cells):

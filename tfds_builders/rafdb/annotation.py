@@ -93,13 +93,13 @@ def points(archive: archives.Archive, name: str | None, count: int) -> np.ndarra
     numbers = _numbers(archive, name)
     if numbers is None or len(numbers) < count or any(len(line) != 2 for line in numbers[:count]):
         return None
-    return np.array(numbers[:count], np.float32)
+    return _finite(numbers[:count])
 
 
 def box(archive: archives.Archive, name: str | None) -> np.ndarray | None:
     """Returns left, top, right, bottom (4,) of a face; None if the file does not hold just these."""
     numbers = [number for line in _numbers(archive, name) or [] for number in line]
-    return np.array(numbers, np.float32) if len(numbers) == 4 else None
+    return _finite(numbers) if len(numbers) == 4 else None
 
 
 def left_eye_first(five: np.ndarray) -> np.ndarray:
@@ -111,6 +111,12 @@ def left_eye_first(five: np.ndarray) -> np.ndarray:
     eyes, mouth = five[1] - five[0], five[3:].mean(axis=0) - five[:2].mean(axis=0)
     mirrored = eyes[0] * mouth[1] - eyes[1] * mouth[0] < 0
     return five[[1, 0, 2, 4, 3]] if mirrored else five
+
+
+def _finite(numbers: list) -> np.ndarray | None:
+    with np.errstate(over="ignore"):
+        found = np.array(numbers, np.float32)
+    return found if np.isfinite(found).all() else None
 
 
 def _numbers(archive: archives.Archive, name: str | None) -> list[list[float]] | None:
