@@ -13,10 +13,9 @@ CONTRASTIVE_ONLY = ("queue_size", "temperature", "dictionary", "normalization", 
 OPTIMIZERS = ("sgd", "adamw")
 COUNTS = ("image_size", "batch_size", "epochs", "queue_size", "projection_dim", "hidden_dim")
 RANGES = {
-    "prototype_norm": ("a number of at least 0", lambda value: value >= 0),
     **dict.fromkeys(("base_learning_rate", "temperature"), ("positive", lambda value: value > 0)),
     **dict.fromkeys(
-        ("weight_decay", "emotion_weight", "contrastive_weight"),
+        ("weight_decay", "emotion_weight", "contrastive_weight", "prototype_norm"),
         ("a number of at least 0", lambda value: value >= 0),
     ),
     **dict.fromkeys(("momentum", "sgd_momentum"), ("a number in [0, 1)", lambda value: 0 <= value < 1)),
