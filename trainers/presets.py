@@ -56,6 +56,7 @@ PRESETS = {
         epochs=2,
         optimizer="adamw",
         base_learning_rate=0.004,
+        prototype_norm=8.0,
         emotion_weight=2.0,
         queue_size=1024,
         momentum=0.99,
