@@ -7,11 +7,12 @@ import statistics
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from trainers.benchmark import cases, data, peers, process
+from trainers.benchmark import cases, data, inference, peers, process
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -114,10 +115,31 @@ def test_step_and_input_run_to_the_end(tmp_path):
     assert all(case["median"] > 0 for case in cases)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="runs on TensorFlow")
+def test_exported_formats_give_the_same_features_and_predict_finds_the_faces():
+    def value(case):
+        assert case.backend == "tensorflow"
+        run, work = getattr(inference, case.prepare.removeprefix("inference."))(**case.options)
+        assert work == 2
+        return run()
+
+    [comparison] = cases.export((), quick=True)
+    found = {case.name: value(case) for case in comparison.cases}
+    assert len(found) == 6
+    int8 = found.pop("LiteRT, int8, one thread")
+    expected = found["SavedModel, TensorFlow"]
+    np.testing.assert_allclose(list(found.values()), expected, rtol=1e-4)
+    assert 0 < abs(int8 - expected) < 0.1 * expected, "int8 is another network, and close"
+    [comparison] = cases.predict((), quick=True)
+    pictures, video, *parts = comparison.cases
+    assert len(parts) == 4
+    assert (value(pictures), value(video)) == (2, 2), "faces found"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["heads"], "error: no part 'heads': use head, step, input or all"),
+        (["heads"], "error: no part 'heads': use head, step, input, export, predict or all"),
         (["head", "--backends=numpy"], "no backend 'numpy': use tensorflow, jax, torch"),
         (["head", "--only=nothing"], "--only='nothing' matches no comparison of head"),
     ],

@@ -1,7 +1,7 @@
-"""Time the contrastive head, the training step and the input against what else one could use.
+"""Time the head, the training step, the input, exports and prediction against what else one could use.
 
-`python -m trainers.benchmark [head|step|input|all]` measures the contenders of each comparison in turn,
-several rounds, each in a process of its own, prints medians with their spread and ratios, and writes
+`python -m trainers.benchmark [head|step|input|export|predict|all]` measures the contenders of each comparison
+in turn, several rounds, each in a process of its own, prints medians with their spread and ratios, and writes
 `benchmark.json` and `benchmark.png` to `--output`.
 """
 
@@ -35,7 +35,7 @@ def main(arguments):
     parts = arguments[1:] or ["all"]
     unknown = [part for part in parts if part not in (*cases.PARTS, "all")]
     if unknown:
-        sys.exit(f"error: no part {unknown[0]!r}: use head, step, input or all")
+        sys.exit(f"error: no part {unknown[0]!r}: use {', '.join(cases.PARTS)} or all")
     unknown = [backend for backend in FLAGS.backends if backend not in cases.BACKENDS]
     if unknown:
         sys.exit(f"error: --backends: no backend {unknown[0]!r}: use {', '.join(cases.BACKENDS)}")

@@ -120,4 +120,51 @@ def input(backends: tuple[str, ...], quick: bool) -> list[Comparison]:
     return comparisons
 
 
-PARTS = {"head": head, "step": step, "input": input}
+def export(backends: tuple[str, ...], quick: bool) -> list[Comparison]:
+    """Each exported format, read by the program it is for; TensorFlow writes them whatever the backend."""
+    settings = [("resnet18", 32, 2)] if quick else [("resnet18", 64, 16), ("resnet50", 224, 4)]
+    formats = {
+        "SavedModel, TensorFlow": "tf_saved_model",
+        ".keras, predict_on_batch": "keras",
+        "ONNX, ONNX Runtime": "onnx",
+        "LiteRT, one thread": "litert",
+        "LiteRT, int8, one thread": "litert",
+        "safetensors, torchvision": "torch",
+    }
+    comparisons = []
+    for encoder, size, count in settings:
+        options = {"encoder": encoder, "image_size": size, "count": count}
+        cases = tuple(
+            Case(
+                title, "inference.exported", {**options, "name": name, "int8": "int8" in title}, "tensorflow"
+            )
+            for title, name in formats.items()
+        )
+        comparisons.append(Comparison(f"export: {encoder}, {count} views of {size} pixels", "images", cases))
+    return comparisons
+
+
+def predict(backends: tuple[str, ...], quick: bool) -> list[Comparison]:
+    """`trainers.predict` on pictures and on a video, and what of it each part takes; on TensorFlow."""
+    encoder, size, count = ("resnet18", 32, 2) if quick else ("resnet50", 224, 4)
+    options = {"encoder": encoder, "image_size": size, "count": count}
+    parts = {
+        "pictures": "pictures",
+        "video": "a video",
+        "find": "faces found alone",
+        "align": "faces aligned alone",
+        "network": "detector alone",
+        "draw": "bars drawn alone",
+    }
+    cases = tuple(
+        Case(title, "inference.predicted", {**options, "part": part}, "tensorflow")
+        for part, title in parts.items()
+    )
+    return [
+        Comparison(
+            f"predict: {count} pictures of 640 x 480, a face each, {encoder} at {size}", "images", cases
+        )
+    ]
+
+
+PARTS = {"head": head, "step": step, "input": input, "export": export, "predict": predict}

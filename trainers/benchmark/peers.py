@@ -1,13 +1,16 @@
 """What the benchmark compares with: plain PyTorch, torchvision and PIL, nothing of this library.
 
-Each public function but `torchvision` prepares one case and gives `(run, work)`, as `emoco` does.
+Each public function but `torchvision` and `features` prepares one case and gives `(run, work)`, as `emoco`
+does.
 """
 
 import copy
 import dataclasses
 import io
+import pathlib
 
 import numpy as np
+import safetensors.torch
 import torch
 from PIL import Image, ImageFilter
 from torch import nn
@@ -168,3 +171,17 @@ def torchvision():
             _LIBRARIES[-1].define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         import torchvision
     return torchvision
+
+
+def features(encoder: str, path: pathlib.Path):
+    """From views `(n, size, size, 3)` to features, by torchvision's ResNet with the weights in a file."""
+    network = torchvision().models.get_model(encoder)
+    network.fc = nn.Identity()
+    network.load_state_dict(safetensors.torch.load_file(path))
+    network.eval()
+
+    def run(images):
+        with torch.inference_mode():
+            return network(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
+
+    return run
