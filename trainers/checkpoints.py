@@ -57,6 +57,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.writes, self.stop, self.stopping = writes, stop, False
         self.history: list[dict] = []
         self.sums: list[np.ndarray] | None = None
+        self.random_state: list[np.ndarray] | None = None
 
     def restore(self, model, path: pathlib.Path | None) -> int:
         """Put a checkpoint that `newest_whole` found, or none, into a compiled model.
@@ -81,8 +82,8 @@ class Checkpoints(keras.callbacks.Callback):
             self.sums = [epoch[f"sum_{i}"] for i in range(len(model.metrics_variables))]
         for i, variable in enumerate(_random_states(model)):
             variable.assign(epoch[f"random_{i}"])
-        # None where another backend wrote it.
-        backend.set_random_state([epoch[name] for name in sorted(epoch) if name.startswith("generator_")])
+        # Empty where another backend wrote it.
+        self.random_state = [epoch[name] for name in sorted(epoch) if name.startswith("generator_")]
         model.optimizer.build(model.trainable_variables)
         model.load_weights(path / "model.weights.h5")
         return step
@@ -92,6 +93,15 @@ class Checkpoints(keras.callbacks.Callback):
         for variable, value in zip(self.model.metrics_variables, self.sums or (), strict=bool(self.sums)):
             variable.assign(value)
         self.sums = None
+
+    def on_train_batch_begin(self, batch, logs=None):
+        # Each call of `fit` draws a number before its first step, for PyTorch's loader of data.
+        if self.random_state is not None:
+            backend.set_random_state(self.random_state)
+        self.random_state = None
+
+    def on_train_end(self, logs=None):
+        self.random_state = backend.random_state()
 
     def on_train_batch_end(self, batch, logs=None):
         loss = float((logs or {}).get("loss", 0.0))

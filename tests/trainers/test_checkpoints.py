@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 import keras_emoco
+from keras_emoco import backend
 from trainers.checkpoints import FILES, Checkpoints, Stopped
 
 STEPS = 3  # in an epoch
@@ -140,6 +141,7 @@ def test_data_of_another_length_is_refused(model, tmp_path):
 def test_stopped_after_a_step_it_goes_on_exactly(stop_at, model, tmp_path):
     start = state(model)
     whole = Checkpoints(tmp_path / "whole", STEPS)
+    whole.random_state = draws = backend.random_state()
     model.fit(batches(), epochs=3, callbacks=[whole], **FIT)
     expected = state(model)
     for variable, value in zip([*model.variables, *model.optimizer.variables], start, strict=False):
@@ -150,11 +152,13 @@ def test_stopped_after_a_step_it_goes_on_exactly(stop_at, model, tmp_path):
 
     asked = iter(range(1, 100))
     saver = Checkpoints(tmp_path / "stopped", STEPS, stop=lambda: next(asked) >= stop_at)
+    saver.random_state = draws
     with pytest.raises(Stopped, match=f"after step {stop_at}"):
         model.fit(batches(), epochs=3, callbacks=[saver], **FIT)
     # Another process would begin with other values.
     for variable in [*model.variables, *model.optimizer.variables]:
         variable.assign(keras.ops.ones_like(variable))
+    keras.utils.set_random_seed(1)
     saver = Checkpoints(tmp_path / "stopped", STEPS)
     assert restore(saver, model) == stop_at
     rest = -stop_at % STEPS
