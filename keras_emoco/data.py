@@ -193,10 +193,15 @@ def action_unit_numbers(builder: tfds.core.DatasetBuilder) -> list[int]:
     """The numbers of a data set's action units, in the order of their labels.
 
     Raises:
-        ValueError: it has none.
+        ValueError: it has none, or does not say which.
     """
     if "action_units" not in builder.info.features:
         raise ValueError(_lacks(builder, "action_units"))
+    if "action_units" not in (builder.info.metadata or {}):
+        raise ValueError(
+            f"{builder.info.full_name} does not say which action units it has: its builder must put their "
+            "numbers into the metadata, as 'action_units'"
+        )
     return [int(unit) for unit in builder.info.metadata["action_units"]]
 
 

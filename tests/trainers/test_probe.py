@@ -1,6 +1,7 @@
 """The linear protocol against scikit-learn, and faces that cannot be evaluated."""
 
 import dataclasses
+import json
 
 import keras
 import numpy as np
@@ -165,9 +166,11 @@ def stored(directory, name, **subjects):
             }
         )
 
-    return tfds.dataset_builders.store_as_tfds_dataset(
+    path = tfds.dataset_builders.store_as_tfds_dataset(
         name, "1.0.0", features, {k: split(v) for k, v in subjects.items()}, data_dir=directory
-    )
+    ).data_path
+    (path / "metadata.json").write_text(json.dumps({"action_units": [1, 2]}))
+    return tfds.builder_from_directory(path)
 
 
 def test_published_parts_are_the_folds():
@@ -195,3 +198,10 @@ def test_too_few_people(tmp_path):
         ValueError, match=r"few/1\.0\.0: 3 folds by subject need 3 people or more, and there are 2"
     ):
         probe.load(stored(tmp_path, "few", train=["ann", "bob", "bob", "ann"]))
+
+
+def test_data_set_that_does_not_say_which_units_it_has(tmp_path):
+    path = stored(tmp_path, "unnamed", train=["ann", "bob", "eve"]).data_path
+    (path / "metadata.json").unlink()
+    with pytest.raises(ValueError, match=r"unnamed/1\.0\.0 does not say which action units it has"):
+        probe.load(tfds.builder_from_directory(path))
