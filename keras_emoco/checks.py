@@ -13,7 +13,9 @@ import tensorflow as tf
 
 def whole_number(name: str, value: Any, least: int = 1) -> None:
     """Raise ValueError for what is no int of 31 bits and at least `least`; NumPy's cannot go into a file."""
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**31:
+    if isinstance(value, int) and value >= 2**31:
+        raise ValueError(f"{name} must be below 2147483648; got {value!r:.99}")
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
         expected = "a positive integer" if least == 1 else f"an integer of at least {least}"
         raise ValueError(f"{name} must be {expected}; got {value!r:.99}")
 

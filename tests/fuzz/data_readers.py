@@ -22,8 +22,7 @@ from tfds_builders.disfa import disfa_dataset_builder as disfa
 from tfds_builders.disfa import labels as disfa_labels
 from tfds_builders.disfa import landmarks as disfa_landmarks
 from tfds_builders.disfa import layout as disfa_layout
-from tfds_builders.fer2013 import fer2013_dataset_builder as fer2013
-from tfds_builders.fer2013 import ferplus
+from tfds_builders.fer2013 import ferplus, images, layout
 from tfds_builders.gft import labels as gft
 from tfds_builders.rafdb import rafdb_dataset_builder as rafdb
 
@@ -157,6 +156,12 @@ def make(root):
 def opened(path, read):
     with archives.open_archive(path) as archive:
         return read(archive)
+
+
+def fer2013_rows(archive):
+    copy = layout.Copy(archive.path, "fer2013.csv")
+    rows = images.list_rows(archive, copy.member, "train")
+    return [images.read(archive, row, copy).example for row in rows]
 
 
 def with_reader(read):
@@ -351,9 +356,9 @@ def readers(root):
     yield reader(
         "FER2013 CSV",
         "fer2013/fer2013.csv",
-        lambda: opened(root / "fer2013", lambda a: list(fer2013._csv_examples(a, "fer2013.csv", "train"))),
+        lambda: opened(root / "fer2013", fer2013_rows),
         lambda rows: all(
-            row["image"].shape == (48, 48, 1) and row["emotion"] in fer2013.EMOTIONS for row in rows
+            row["image"].shape == (48, 48, 1) and row["emotion"] in layout.EMOTIONS for row in rows
         ),
         cells,
         share=0.5,

@@ -236,7 +236,7 @@ def test_callback_sets_the_momentum_and_two_are_refused():
     two = [keras_emoco.MomentumEncoder(0.5), keras_emoco.MomentumEncoder(0.9)]
     with pytest.raises(ValueError, match="2 MomentumEncoder callbacks"):
         model.fit(data[:2], data[2], callbacks=two)
-    with pytest.raises(ValueError, match=r"momentum must lie in \[0, 1\); got 1.0"):
+    with pytest.raises(ValueError, match=r"momentum must be a number in \[0, 1\); got 1.0"):
         keras_emoco.MomentumEncoder(1.0)
 
 
@@ -314,7 +314,7 @@ def test_batch_without_two_views_is_refused():
         ({"emotion_weight": -1.0}, "emotion_weight must be a number of at least 0; got -1.0"),
         ({"emotion_weight": 0.0, "contrastive_weight": 0.0}, "both 0: nothing would be trained"),
         ({"prototype_norm": 0.0}, "prototype_norm must be positive, or None; got 0.0"),
-        ({"seed": 1.5}, "seed must be an integer or None"),
+        ({"seed": 1.5}, "seed must be None or an integer from 0"),
     ],
 )
 def test_settings_outside_their_range_are_refused(setting, message):

@@ -78,7 +78,7 @@ def test_saved_encoder_loads_as_plain_keras_layers(tmp_path):
 def test_what_is_no_encoder_is_refused():
     with pytest.raises(ValueError, match="unknown encoder 'resnet20': use one of resnet18"):
         encoders.build("resnet20", image_size=64)
-    with pytest.raises(ValueError, match=r"at least 63 pixels for alexnet; got 48"):
+    with pytest.raises(ValueError, match=r"at least 63 pixels for alexnet, and at most 32768; got 48"):
         encoders.build("alexnet", image_size=48)
     with pytest.raises(ValueError, match=r"at least 32 pixels for resnet18.*got 16"):
         encoders.build("resnet18", image_size=16)

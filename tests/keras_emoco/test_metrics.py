@@ -82,5 +82,5 @@ def test_counts_more_frames_than_half_precision_can():
 def test_refuses_other_columns():
     with pytest.raises(ValueError, match=r"labels must have shape \(batch, 2\).*got \(3, 4\)"):
         F1PerActionUnit((1, 2)).update_state(np.zeros((3, 4)), np.zeros((3, 4)))
-    with pytest.raises(ValueError, match="threshold must lie"):
+    with pytest.raises(ValueError, match="threshold must be a number in"):
         F1PerActionUnit((1, 2), threshold=50)

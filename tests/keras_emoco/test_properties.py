@@ -254,7 +254,6 @@ def test_emotion_loss(seed, batch, classes, scale):
         "K no multiple of the batch, a class absent",
         "batch above K, one class",
         "B=1, 1,000 classes",
-        "plain",
     ],
 )
 def test_fit_enqueues_every_key_once(batch, size, classes, present):

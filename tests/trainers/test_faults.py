@@ -11,7 +11,7 @@ from trainers import faults
 
 def test_out_of_memory_names_the_flags_that_help():
     with pytest.raises(Exception) as caught:  # noqa: PT011, each backend has its own
-        keras_emoco.MultiQueueDictionary(num_classes=7, queue_size=10**10, dim=128)
+        keras_emoco.MultiQueueDictionary(num_classes=7, queue_size=10**9, dim=10**4)
     message = faults.explain(caught.value)
     assert message.startswith("out of memory (")
     assert "--batch_size" in message
