@@ -99,7 +99,7 @@ def _check(entry, path):
         if not isinstance(entry[name], kind):
             raise TypeError(f"{name} is no {kind.__name__}")
     # A number of a frame; the summary of a video counts its frames.
-    if not all(isinstance(entry.get(name), (int, type(None))) for name in ("frame", "frames")):
+    if not all(isinstance(n, (int, type(None))) for n in (entry["frame"], entry.get("frames"))):
         raise TypeError("frame is no whole number")
     for face in entry["faces"]:
         if not isinstance(face["output"], str):

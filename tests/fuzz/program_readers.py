@@ -331,6 +331,7 @@ def readers(root):
         known=(
             mutate.exchanged(b'"output": "0.jpg"', b'"output": "../canary.txt"'),
             mutate.exchanged(b'"stamp": [1, 2]', b'"stamp": 1'),
+            mutate.exchanged(b'"frame"', b'"farme"'),
             lambda data: b"[]\n" + data,
             lambda data: b"{\n",
         ),
