@@ -5,6 +5,13 @@ encoder's update, `encoders`, `optimizers` and `augment` the paper's recipe. `AU
 encoder is for, `metrics` its F1, `weights` the way in and out for published weights.
 """
 
+import contextlib
+
+# TensorFlow shows its LLVM to all that is loaded after it (tensorflow issue 124205), of which the compiler in
+# PyTorch's builds for GPUs dies by SIGSEGV. torch.compile and torchvision load it late; loaded first it lives.
+with contextlib.suppress(ImportError):
+    import triton  # noqa: F401
+
 from keras_emoco import augment, encoders, losses, metrics, optimizers, weights
 from keras_emoco.au_detector import AUDetector
 from keras_emoco.emoco import EmoCo

@@ -4,6 +4,12 @@ BatchNorm over a few pictures makes such bits visible after some steps, and a te
 are the same would fail now and then. pytest-xdist has a process for each core already.
 """
 
+import contextlib
+
+# Before TensorFlow, as in `keras_emoco`: tests compare with torchvision.
+with contextlib.suppress(ImportError):
+    import triton  # noqa: F401
+
 import tensorflow as tf
 
 tf.config.threading.set_intra_op_parallelism_threads(1)

@@ -1,5 +1,6 @@
 """The library's tests again under JAX and under PyTorch: a backend is chosen once for a process."""
 
+import importlib.util
 import os
 import pathlib
 import subprocess
@@ -54,3 +55,13 @@ def test_code_is_clean(command):
         [sys.executable, "-m", "ruff", *command, "."], cwd=ROOT, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.skipif(
+    not importlib.util.find_spec("triton"), reason="PyTorch's build for the CPU is without triton"
+)
+@pytest.mark.parametrize("package", ["keras_emoco", "trainers.pretrain", "trainers.export"])
+def test_compiler_of_pytorch_is_loaded_before_tensorflow(package):
+    # The other order ends the process by a signal, in torch.compile or where torchvision is imported.
+    code = f"import {package}, tensorflow; from triton._C import libtriton; import torch._dynamo"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
