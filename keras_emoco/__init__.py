@@ -8,7 +8,8 @@ encoder is for, `metrics` its F1, `weights` the way in and out for published wei
 import contextlib
 
 # TensorFlow shows its LLVM to all that is loaded after it (tensorflow issue 124205), of which the compiler in
-# PyTorch's builds for GPUs dies by SIGSEGV. torch.compile and torchvision load it late; loaded first it lives.
+# PyTorch's builds for GPUs dies by SIGSEGV. torch.compile and torchvision load it late; loaded first it
+# lives.
 with contextlib.suppress(ImportError):
     import triton  # noqa: F401
 

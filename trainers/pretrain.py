@@ -12,6 +12,7 @@ import time
 
 import keras
 import numpy as np
+import tensorflow_datasets as tfds
 from absl import app, flags, logging
 
 import keras_emoco
@@ -46,6 +47,7 @@ def main(_):
                 f"--batch_size={settings.batch_size} does not divide among {devices.replicas} replicas: use "
                 f"{settings.batch_size - remainder or devices.replicas}"
             )
+        augment.service.check(FLAGS.data_service, settings.batch_size // devices.processes)
         # Built here for the errors of its file, before a data set is.
         initial, account = build_encoder(settings) if FLAGS.init_from else (None, None)
         directory = pathlib.Path(FLAGS.workdir or f"runs/{FLAGS.preset}-{settings.dataset.replace('/', '-')}")
@@ -57,6 +59,11 @@ def main(_):
                     record_initial_weights(account, directory)
             builder = data.prepare(settings.dataset, FLAGS.data_dir, FLAGS.manual_dir)
             num_classes = len(data.emotion_names(builder))
+            if FLAGS.data_service and builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
+                raise ValueError(
+                    f"{builder.data_path} is ArrayRecord, which Python reads, and the data service has none: "
+                    "build the data set as TFRecord, or leave out --data_service"
+                )
             probed = probe_builder(builder)
     except (ValueError, OSError) as error:
         faults.end(error, processes, refused=True)
@@ -204,6 +211,7 @@ def views(faces, settings, devices, first_step):
         first_step=first_step,
         num_shards=devices.processes,
         shard=devices.process,
+        data_service=FLAGS.data_service,
     )
 
 

@@ -54,6 +54,11 @@ def define():
     flags.DEFINE_enum("strategy", "none", strategies.STRATEGIES, "devices that train")
     flags.DEFINE_string("tpu", "local", "address of the TPU for --strategy=tpu")
     flags.DEFINE_integer("virtual_devices", 0, "split the CPU into so many devices, to try a strategy")
+    flags.DEFINE_list(
+        "data_service",
+        [],
+        "host:port of hosts that run trainers.data_service and make the views; default this one makes them",
+    )
     flags.DEFINE_bool(
         "resume", True, "go on with the run in --workdir; --noresume refuses to if there is one"
     )

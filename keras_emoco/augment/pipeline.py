@@ -3,9 +3,11 @@
 Not a reader of files: `examples` come from TFDS or from the caller.
 """
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
-from keras_emoco.augment import decoding, stream
+from keras_emoco.augment import decoding, service, stream
 from keras_emoco.augment.views import MOCO_V2, Policy, center_view, random_view
 
 
@@ -22,6 +24,7 @@ def two_views(
     num_parallel_calls: int = tf.data.AUTOTUNE,
     num_shards: int = 1,
     shard: int = 0,
+    data_service: Sequence[str] = (),
 ) -> tf.data.Dataset:
     """Makes the endless dataset of batches `((query_view, key_view), label)` for `EmoCo.fit`.
 
@@ -48,6 +51,9 @@ def two_views(
         num_shards: Processes that train together. Each reads the files of all examples, so that the batches
             of all together are those of one process alone, and decodes its own share.
         shard: Number of this process. Its part of a batch is the `shard`-th of `num_shards` in a row.
+        data_service: `host:port` of hosts that run `python -m trainers.data_service` and make this process's
+            part of each batch in equal shares; empty: it makes the views itself. The batches are the same
+            bit for bit. The hosts read the files of `examples` under the same names.
 
     Returns:
         Dataset of `((query_view, key_view), label)`: float32 (b, image_size, image_size, 3) twice, int32
@@ -58,7 +64,9 @@ def two_views(
         TypeError: elements of `examples` are neither of the two forms, or image or label is of a wrong type.
         ValueError: number of examples unknown, infinite or below `batch_size`; a negative `first_step`;
             shards that do not divide the batch; an image of a wrong shape.
-        tf.errors.InvalidArgumentError: on iteration, an image cannot be decoded.
+        ConnectionError: a host of `data_service` does not answer.
+        tf.errors.InvalidArgumentError: on iteration, an image cannot be decoded, or a host of `data_service`
+            was started again.
         tf.errors.FailedPreconditionError: on iteration, `examples` does not hold `num_examples`.
     """
     _check_examples(examples)
@@ -81,21 +89,30 @@ def two_views(
         )
         return (query, key), tf.cast(label, tf.int32)
 
-    return (
-        stream.epochs(
-            examples,
-            batch_size,
-            seed=seed,
-            first_step=first_step,
-            shuffle_buffer=shuffle_buffer,
-            num_shards=num_shards,
-            shard=shard,
+    def share_of(host):
+        hosts = max(len(data_service), 1)
+        return (
+            stream.epochs(
+                examples,
+                batch_size,
+                seed=seed,
+                first_step=first_step,
+                shuffle_buffer=shuffle_buffer,
+                num_shards=num_shards * hosts,
+                shard=shard * hosts + host,
+            )
+            .map(views, num_parallel_calls=num_parallel_calls, deterministic=True)
+            .batch(batch_size // (num_shards * hosts), drop_remainder=True)
+            .apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
         )
-        .map(views, num_parallel_calls=num_parallel_calls, deterministic=True)
-        .batch(batch_size // num_shards, drop_remainder=True)
-        .apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
-        .prefetch(tf.data.AUTOTUNE)
-    )
+
+    if data_service:
+        stream.check_whole(batch_size=(batch_size, 1), num_shards=(num_shards, 1))
+        service.check(data_service, batch_size // num_shards)
+        batches = service.side_by_side(share_of, data_service, first_step)
+    else:
+        batches = share_of(0)
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def images(
