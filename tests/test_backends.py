@@ -49,6 +49,20 @@ def test_import_leaves_the_gpus_to_the_backend(backend):
     )
 
 
+def test_jax_on_a_cpu_has_its_fast_convolutions():
+    # A map smaller than its kernel: XLA would exchange them, and reverse what is the kernel then.
+    code = (
+        "import keras_emoco, jax, jax.numpy as jnp;"
+        "conv = lambda x, w: jax.lax.conv_general_dilated(x, w, (1, 1), 'SAME',"
+        " dimension_numbers=('NHWC', 'HWIO', 'NHWC'));"
+        "text = jax.jit(conv).lower(jnp.ones((4, 2, 2, 8)), jnp.ones((3, 3, 8, 8))).compile().as_text();"
+        "assert 'rhs_reversal' not in text, text"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "KERAS_BACKEND": "jax"}, check=True
+    )
+
+
 @pytest.mark.parametrize("command", [["check"], ["format", "--check"]])
 def test_code_is_clean(command):
     result = subprocess.run(

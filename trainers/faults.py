@@ -14,6 +14,7 @@ from trainers import data, workdir
 # What the backends' errors say when an allocation fails, and JAX's when another process is gone.
 OUT_OF_MEMORY = ("OOM when allocating", "RESOURCE_EXHAUSTED", "out of memory", "can't allocate memory")
 PROCESS_GONE = ("Gloo ", "NCCL ", "oordination service", "Connection closed by peer", "heartbeat")
+SERVICE_GONE = ("dispatcher", "data service")
 NOT_DECODED = "cannot decode the image"
 # A file is damaged, missing, or has too few examples.
 UNREADABLE = (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.FailedPreconditionError)
@@ -37,6 +38,11 @@ def explain(
     if data.NO_SPACE in text:
         what = first_line if data.NO_SPACE in first_line else f"{first_line}: {data.NO_SPACE}"
         return f"{what}. Make room; the same command goes on from the last checkpoint"
+    if isinstance(error, tf.errors.OpError) and any(sign in text for sign in SERVICE_GONE):
+        return (
+            f"a host of --data_service has ended or was started again ({first_line}): start "
+            "trainers.data_service there; the same command goes on from the last checkpoint"
+        )
     if isinstance(error, UNREADABLE):
         damaged = [(data.damage(builder), builder) for builder in builders]
         for found, builder in damaged:

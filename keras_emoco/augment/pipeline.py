@@ -65,8 +65,8 @@ def two_views(
         ValueError: number of examples unknown, infinite or below `batch_size`; a negative `first_step`;
             shards that do not divide the batch; an image of a wrong shape.
         ConnectionError: a host of `data_service` does not answer.
-        tf.errors.InvalidArgumentError: on iteration, an image cannot be decoded, or a host of `data_service`
-            was started again.
+        tf.errors.InvalidArgumentError: on iteration, an image cannot be decoded.
+        tf.errors.OpError: on iteration, a host of `data_service` has ended, or was started again.
         tf.errors.FailedPreconditionError: on iteration, `examples` does not hold `num_examples`.
     """
     _check_examples(examples)

@@ -56,8 +56,8 @@ def side_by_side(
         Dataset of whole batches.
 
     Raises:
-        tf.errors.InvalidArgumentError: on iteration, a host is not at the step of the others: it was started
-            again meanwhile.
+        tf.errors.InvalidArgumentError: on iteration, a host's batch was lost on its way.
+        tf.errors.OpError: on iteration, a host has ended, or was started again.
     """
     shares = [
         share_of(number)
@@ -69,7 +69,7 @@ def side_by_side(
 
     def join(step, parts):
         numbers = tf.stack([number for number, _ in parts])
-        message = "a host of the data service was started again: go on from the last checkpoint"
+        message = "a batch of the data service was lost on its way: go on from the last checkpoint"
         with tf.control_dependencies([tf.debugging.assert_equal(numbers, step, message)]):
             return tf.nest.map_structure(lambda *own: tf.concat(own, axis=0), *(share for _, share in parts))
 

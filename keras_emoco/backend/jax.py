@@ -1,6 +1,9 @@
 """JAX. Arrays are global: under `keras.distribution` one program sees the batch of all replicas."""
 
 import functools
+import importlib.metadata
+import importlib.util
+import os
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +13,22 @@ from keras import StatelessScope
 from keras_emoco.backend.common import CHUNK, keep_tensorflow_off_gpus
 
 keep_tensorflow_off_gpus()
+
+
+def keep_fast_convolutions() -> None:
+    """Have XLA leave the convolutions of a CPU as they are; of use until JAX has started.
+
+    Its simplifier exchanges map and kernel where the map is smaller, and for the result its CPU has only
+    plain loops: at 48 pixels a step of ResNet-18 takes many times as long (docs/performance.md).
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "xla_disable_hlo_passes" not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_disable_hlo_passes=algsimp".strip()
+
+
+if not importlib.metadata.entry_points(group="jax_plugins") and not importlib.util.find_spec("libtpu"):
+    # Neither GPU nor TPU can be had.
+    keep_fast_convolutions()
 
 # Queries that meet a queue together: what fills the vector unit of a CPU, or the matrix unit of a TPU.
 CPU_TILE, TILE = 16, 128
