@@ -41,7 +41,7 @@ def emotion_batches(
         data_dir: As for `emotion_examples`.
         balance: As for `emotion_examples`.
         seed: Seed of the choice of repeated faces, of the order and of the views.
-        **options: Of `augment.two_views`: `policy`, `first_step`, `num_shards`, `shard`, ...
+        **options: Of `augment.two_views`: `policy`, `first_step`, `num_shards`, `shard`, `data_service`, ...
 
     Returns:
         As `augment.two_views`. An epoch has `len(emotion_examples(...)) // batch_size` steps.

@@ -4,15 +4,22 @@ The training names them: `python -m trainers.pretrain --data_service=HOST:5050,.
 under the same `--data_dir` on all. Without a password and without encryption: for a network of your own.
 """
 
+import contextlib
+import os
 import signal
 import socket
 import sys
 import threading
+import time
+from collections.abc import Sequence
 
 import tensorflow as tf
 from absl import app, flags
 
+from keras_emoco.augment import service
+
 FLAGS = flags.FLAGS
+PATIENCE = 30.0  # seconds that a training waits for a host that does not answer
 
 
 def define_flags():
@@ -30,10 +37,10 @@ def main(_):
         check(host, FLAGS.port, worker_port)
     except ValueError as error:
         sys.exit(f"error: {error}")
-    service = tf.data.experimental.service
-    dispatcher = service.DispatchServer(service.DispatcherConfig(port=FLAGS.port))
-    worker = service.WorkerServer(
-        service.WorkerConfig(f"localhost:{FLAGS.port}", f"{host}:{worker_port}", worker_port)
+    tf_service = tf.data.experimental.service
+    dispatcher = tf_service.DispatchServer(tf_service.DispatcherConfig(port=FLAGS.port))
+    worker = tf_service.WorkerServer(
+        tf_service.WorkerConfig(f"localhost:{FLAGS.port}", f"{host}:{worker_port}", worker_port)
     )
     print(f"views for trainings with --data_service={host}:{FLAGS.port}; Ctrl-C ends it", flush=True)
     ended = threading.Event()
@@ -60,6 +67,38 @@ def check(host: str, *ports: int) -> None:
                 probe.bind(("", port))
         except (OSError, OverflowError) as error:
             raise ValueError(f"port {port}: {error}: give another --port or --worker_port") from error
+
+
+@contextlib.contextmanager
+def watched(addresses: Sequence[str]):
+    """In a training: end the program when a host is gone, for which TensorFlow would wait for ever.
+
+    Args:
+        addresses: `host:port` of each.
+    """
+    left = threading.Event()
+
+    def watch():
+        answered = time.monotonic()
+        while not left.wait(PATIENCE / 6):
+            try:
+                service.check(addresses, batch_size=0)
+                answered = time.monotonic()
+            except ConnectionError as error:
+                if time.monotonic() - answered > PATIENCE and not left.is_set():
+                    print(
+                        f"error: {error}; the same command goes on from the last checkpoint", file=sys.stderr
+                    )
+                    sys.stderr.flush()
+                    # The step waits inside TensorFlow, where no exception reaches it.
+                    os._exit(1)
+
+    if addresses:
+        threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        left.set()
 
 
 if __name__ == "__main__":

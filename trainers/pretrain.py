@@ -20,6 +20,7 @@ from keras_emoco import augment
 from trainers import (
     checkpoints,
     data,
+    data_service,
     faults,
     figures,
     pretrain_flags,
@@ -68,7 +69,7 @@ def main(_):
     except (ValueError, OSError) as error:
         faults.end(error, processes, refused=True)
     try:
-        with termination.noted(processes) as asked:
+        with termination.noted(processes) as asked, data_service.watched(FLAGS.data_service):
             trained = train(settings, devices, builder, num_classes, directory, grown, asked)
             if asked():
                 raise checkpoints.Stopped("stopped after training: the same command goes on with the probe")

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import keras
 import numpy as np
@@ -107,6 +108,22 @@ def test_training_ends_with_the_same_weights(pretrain, one_thread, ports, tmp_pa
     )
     for a, b in zip(one, two, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_training_does_not_wait_for_a_host_that_is_gone(pretrain, ports, tmp_path):
+    with serving(ports[0]) as host:
+        flags = (f"--data_service=localhost:{ports[0]}", "--epochs=1000", f"--workdir={tmp_path}")
+        process = pretrain(*flags, wait=False)
+        deadline = time.monotonic() + 300
+        while not list(tmp_path.glob("checkpoints/step_*")):
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        host.kill()
+        _, error = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert f"error: no data service answers at localhost:{ports[0]}" in error
+    assert "the same command goes on from the last checkpoint" in error
 
 
 @pytest.mark.parametrize(
