@@ -134,6 +134,7 @@ def settings(
     contrastive_weight,
     momentum,
     prototype_norm,
+    key_statistics,
     seed,
 ) -> None:
     """Raise ValueError for the first setting of `EmoCo` outside its range."""
@@ -149,6 +150,7 @@ def settings(
     for name, value, allowed in (
         ("dictionary", dictionary, ("per_class", "shared")),
         ("normalization", normalization, ("intra_class", "l2")),
+        ("key_statistics", key_statistics, ("batch", "moving")),
     ):
         if value not in allowed:
             raise ValueError(f"{name} must be one of {allowed}; got {value!r}")

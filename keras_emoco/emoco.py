@@ -31,6 +31,10 @@ class EmoCo(keras.Model):
         prototype_norm: expected length of the emotion prototypes, rows of `W` in (2), before training; None
             for Glorot's, about 1.4 with the defaults. The embedding has unit length, so a logit is at most as
             large as its prototype is long: short ones keep the softmax flat until they have grown.
+        key_statistics: what the key encoder's BatchNorm normalises by: `"batch"`, the keys' own batch, as in
+            MoCo and the paper, or `"moving"`, the moving averages of the query encoder, which follow it as
+            the weights do (EMAN: Cai et al., arXiv:2101.08482). A query and its positive come from the same
+            pictures and so have like statistics of their batch, by which they can be told from negatives.
         seed: int or None. Seed of the head, the classifier and the dictionary's first keys.
 
     Calling the model on images gives a dict of `features` `(B, F)`, `embedding` `(B, D)` with unit norm and
@@ -63,6 +67,7 @@ class EmoCo(keras.Model):
         contrastive_weight: float = 1.0,
         momentum: float = 0.999,
         prototype_norm: float | None = None,
+        key_statistics: str = "batch",
         seed: int | None = None,
         **kwargs,
     ):
@@ -79,12 +84,14 @@ class EmoCo(keras.Model):
             "contrastive_weight": contrastive_weight,
             "momentum": momentum,
             "prototype_norm": prototype_norm,
+            "key_statistics": key_statistics,
             "seed": seed,
         }
         checks.settings(encoder=encoder, **self.settings)
         self.num_classes, self.temperature = num_classes, temperature
         self.normalization, self.dictionary_kind = normalization, dictionary
         self.emotion_weight, self.contrastive_weight = emotion_weight, contrastive_weight
+        self.key_statistics = key_statistics
         self.momentum_encoder = MomentumEncoder(momentum)
 
         self.encoder = encoder
@@ -119,18 +126,23 @@ class EmoCo(keras.Model):
 
     @property
     def query_variables(self) -> list:
-        """theta_q of (3): the trained weights of the query encoder and its head."""
-        return [*self.encoder.trainable_variables, *self.projection_head.trainable_variables]
+        """theta_q of (3): the weights of the query encoder and its head that the key encoder follows."""
+        return [query for query, _ in self._pairs()]
 
     @property
     def key_variables(self) -> list:
         """theta_k of (3), in the order of `query_variables`."""
+        return [key for _, key in self._pairs()]
+
+    def _pairs(self):
         pairs = zip(
             [*self.encoder.variables, *self.projection_head.variables],
             [*self.key_encoder.variables, *self.key_projection_head.variables],
             strict=True,
         )
-        return [key for query, key in pairs if query.trainable]
+        # A random layer's state is no number to average.
+        moves = {"batch": lambda v: v.trainable, "moving": lambda v: keras.backend.is_float_dtype(v.dtype)}
+        return [pair for pair in pairs if moves[self.key_statistics](pair[0])]
 
     def call(self, images, training=None):
         if isinstance(images, (tuple, list)):
@@ -145,6 +157,8 @@ class EmoCo(keras.Model):
 
     def encode_keys(self, images, training=None):
         """Unit keys `(B, D)` of the key encoder; constants to the gradient."""
+        if self.key_statistics == "moving":
+            training = False
         features = self.key_encoder(images, training=training)
         keys = losses.l2_normalize(self.key_projection_head(features, training=training))
         return ops.stop_gradient(keys)

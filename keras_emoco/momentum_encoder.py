@@ -27,7 +27,7 @@ class MomentumEncoder(keras.callbacks.Callback):
     def update(self, model) -> None:
         """`theta_k := m theta_k + (1 - m) theta_q`.
 
-        theta are the trained weights, the scale and offset of BatchNorm among them; its statistics are not:
-        the key encoder keeps its own.
+        theta are the trained weights, the scale and offset of BatchNorm among them; its statistics are not,
+        the key encoder keeps its own, unless the model's `key_statistics` are `"moving"`.
         """
         backend.moving_average(model.key_variables, model.query_variables, self.momentum)

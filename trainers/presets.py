@@ -37,6 +37,10 @@ class Preset:
     prototype_norm: float = _field(
         0.0, "length of the emotion prototypes at the start; 0: as Glorot has them, about 1.4"
     )
+    key_statistics: str = _field(
+        "batch",
+        "of the key encoder's BatchNorm: batch, its own, or moving, those of the query encoder (EMAN)",
+    )
     projection_dim: int = _field(128, "numbers in an embedding")
     hidden_dim: int = _field(2048, "units of the projection head's hidden layer")
     crop_scale_min: float = _field(0.2, "least share of the picture's area in a random crop")

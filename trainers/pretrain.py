@@ -148,6 +148,7 @@ def build_model(settings, num_classes: int) -> keras_emoco.EmoCo:
         normalization=settings.normalization,
         temperature=settings.temperature,
         prototype_norm=settings.prototype_norm or None,
+        key_statistics=settings.key_statistics,
         emotion_weight=settings.emotion_weight,
         contrastive_weight=settings.contrastive_weight,
         momentum=settings.momentum,

@@ -9,7 +9,7 @@ from trainers import data, presets, strategies
 
 FLAGS = flags.FLAGS
 # Settings that the contrastive branch alone reads, and so mean nothing without it.
-CONTRASTIVE_ONLY = ("queue_size", "temperature", "dictionary", "normalization", "momentum")
+CONTRASTIVE_ONLY = ("queue_size", "temperature", "dictionary", "normalization", "momentum", "key_statistics")
 OPTIMIZERS = ("sgd", "adamw")
 COUNTS = ("image_size", "batch_size", "epochs", "queue_size", "projection_dim", "hidden_dim")
 RANGES = {
@@ -25,6 +25,7 @@ CHOICES = {
     "optimizer": OPTIMIZERS,
     "dictionary": ("per_class", "shared"),
     "normalization": ("intra_class", "l2"),
+    "key_statistics": ("batch", "moving"),
 }
 MAX_SEED = 2**31 - 3  # every backend takes it, and two are added
 

@@ -196,6 +196,31 @@ def test_prototypes_begin_at_the_length_asked_for():
     np.testing.assert_allclose(norms[8.0].mean(), 8.0, rtol=0.1)
 
 
+@pytest.mark.parametrize("statistics", ["batch", "moving"])
+def test_moving_statistics_keep_keys_apart_from_their_batch(statistics):
+    model, data = build(key_statistics=statistics), batches()
+    model.compile(keras_emoco.optimizers.sgd(0.05))
+    norms = [
+        next(
+            layer for layer in encoder._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)
+        )
+        for encoder in (model.encoder, model.key_encoder)
+    ]
+    before = norms[1].get_weights()
+    model.fit(data[:2], data[2], batch_size=BATCH, steps_per_epoch=1, verbose=0)
+    query, key = (norm.get_weights() for norm in norms)
+    followed = [np.allclose(k, 0.9 * b + 0.1 * q) for b, q, k in zip(before, query, key, strict=True)]
+    # Scale, offset, mean, variance.
+    assert followed == [True, True, statistics == "moving", statistics == "moving"]
+    assert not np.allclose(query[2], before[2]), "the mean has moved, so the test tests something"
+    views = data[1][:BATCH]
+    whole, half = (
+        keras.ops.convert_to_numpy(model.encode_keys(part, training=True))[: BATCH // 2]
+        for part in (views, views[: BATCH // 2])
+    )
+    assert np.allclose(whole, half, atol=1e-5) == (statistics == "moving")
+
+
 def test_logs_have_the_documented_names():
     model, data = build(), batches()
     model.compile(keras_emoco.optimizers.sgd(keras_emoco.optimizers.cosine(0.05, BATCH, STEPS)))
@@ -314,6 +339,7 @@ def test_batch_without_two_views_is_refused():
         ({"emotion_weight": -1.0}, "emotion_weight must be a number of at least 0; got -1.0"),
         ({"emotion_weight": 0.0, "contrastive_weight": 0.0}, "both 0: nothing would be trained"),
         ({"prototype_norm": 0.0}, "prototype_norm must be positive, or None; got 0.0"),
+        ({"key_statistics": "ema"}, "key_statistics must be one of"),
         ({"seed": 1.5}, "seed must be None or an integer from 0"),
     ],
 )

@@ -45,6 +45,7 @@ def test_paper_preset_is_section_iv_b(read):
         "dictionary": "per_class",
         "normalization": "intra_class",
         "prototype_norm": 0.0,
+        "key_statistics": "batch",
         "projection_dim": 128,
         "hidden_dim": 2048,
         "crop_scale_min": 0.2,
@@ -56,6 +57,7 @@ def test_every_value_is_overridable(read):
     for field in dataclasses.fields(presets.Preset):
         value = {"str": "shared", "int": "7", "float": "0.5", "bool": "true"}[field.type.__name__]
         others = {"split": "test", "optimizer": "adamw", "encoder": "resnet18", "normalization": "l2"}
+        others["key_statistics"] = "moving"
         value = {**others, "image_size": "48"}.get(field.name, value)
         settings = read("--preset=paper", f"--{field.name}={value}")
         assert str(getattr(settings, field.name)).lower() == value
