@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from keras_emoco import augment
+from trainers import faults
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -91,8 +92,9 @@ def test_host_that_was_started_again_is_noticed(ports):
         for _ in range(200):
             next(steps)
 
-    with serving(ports[0]), pytest.raises(tf.errors.OpError):
+    with serving(ports[0]), pytest.raises(tf.errors.OpError) as caught:
         drain()
+    assert "a host of --data_service has ended or was started again" in faults.explain(caught.value)
 
 
 def test_training_ends_with_the_same_weights(pretrain, one_thread, ports, tmp_path):
