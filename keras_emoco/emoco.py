@@ -187,7 +187,8 @@ class EmoCo(keras.Model):
             loss += self.contrastive_weight * ops.mean(contrastive)
             self._track("contrastive", contrastive, accuracy)
             if training:
-                keys, labels = backend.gather_replicas(keys), backend.gather_replicas(labels)
+                keys = backend.gather_replicas(backend.after(keys, contrastive))
+                labels = backend.gather_replicas(labels)
                 shared = self.dictionary_kind == "shared"
                 self.dictionary.enqueue(keys, ops.zeros_like(labels) if shared else labels)
         variables = [*self.encoder.variables, *self.key_encoder.variables]

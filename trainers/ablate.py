@@ -25,7 +25,8 @@ VARIANTS = {
     "no_mq": {"dictionary": "shared"},
     "no_n": {"normalization": "l2"},
     "contrastive_only": {"normalization": "l2", "emotion_weight": 0},
-    "emotion_only": {"contrastive_weight": 0},
+    # Alone, lambda would but scale the learning rate.
+    "emotion_only": {"contrastive_weight": 0, "emotion_weight": 1},
     "moco_v2": {"dictionary": "shared", "normalization": "l2", "emotion_weight": 0},
     "untrained": {"max_steps": 0},
 }

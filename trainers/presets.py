@@ -76,6 +76,7 @@ PRESETS = {
         optimizer="adamw",
         base_learning_rate=0.002,
         prototype_norm=8.0,
+        emotion_weight=4.0,
         queue_size=512,
         momentum=0.99,
         crop_scale_min=0.5,

@@ -3,6 +3,7 @@
 The rest of the library imports `backend` and never a backend of its own:
 
 - `fold_queues`: run the head's arithmetic over each query's own queue.
+- `after`: keep the order of reading and writing where a compiler would not.
 - `write_rows`: put rows into a variable in place.
 - `moving_average`: move all key weights at once.
 - `gather_replicas`, `scale_loss`: what replicas exchange.
@@ -14,6 +15,7 @@ import keras
 
 if keras.backend.backend() == "tensorflow":
     from keras_emoco.backend.tensorflow import (
+        after,
         fold_queues,
         gather_replicas,
         moving_average,
@@ -25,6 +27,7 @@ if keras.backend.backend() == "tensorflow":
     )
 elif keras.backend.backend() == "jax":
     from keras_emoco.backend.jax import (
+        after,
         fold_queues,
         gather_replicas,
         moving_average,
@@ -36,6 +39,7 @@ elif keras.backend.backend() == "jax":
     )
 elif keras.backend.backend() == "torch":
     from keras_emoco.backend.torch import (
+        after,
         fold_queues,
         gather_replicas,
         moving_average,
@@ -52,6 +56,7 @@ else:
     )
 
 __all__ = [
+    "after",
     "fold_queues",
     "gather_replicas",
     "moving_average",

@@ -101,6 +101,20 @@ def _fold_queue(absorb, state, queries, prototype, queues, queue):
     return state
 
 
+def after(x, first):
+    """`x`, which the compiler may not compute before `first`.
+
+    XLA would write keys into the dictionary as soon as it has them, and so copy it, twice, for the loss that
+    still reads it. It drops its own barriers before it schedules: a sum is what it must respect.
+
+    Args:
+        x: `(B, D)`.
+        first: `(B,)`.
+    """
+    first = jax.lax.stop_gradient(first)
+    return x + 0.0 * jnp.where(jnp.isfinite(first), first, 0.0)[:, None]
+
+
 def write_rows(variable, indices, rows):
     """`variable[indices] = rows`; in place where the step donates its state, as `fit` does."""
     variable.assign(variable.value.at[indices].set(rows))

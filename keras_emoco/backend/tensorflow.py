@@ -61,6 +61,11 @@ def fold_queues(absorb, state, queries, groups, queues, prototypes):
     return state
 
 
+def after(x, first):
+    """`x` as it is: what stands later in the program reads and writes variables later."""
+    return x
+
+
 def write_rows(variable, indices, rows):
     """`variable[indices] = rows` in place; `indices` is a tuple of `(n,)` integer tensors."""
     _local(variable).scatter_nd_update(tf.stack(indices, axis=-1), rows)

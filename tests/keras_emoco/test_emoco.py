@@ -221,6 +221,28 @@ def test_moving_statistics_keep_keys_apart_from_their_batch(statistics):
     assert np.allclose(whole, half, atol=1e-5) == (statistics == "moving")
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="XLA's copies")
+def test_step_writes_into_the_dictionary_without_a_copy():
+    import jax
+
+    model, (queries, keys, labels) = build(queue_size=2**16), batches(1)
+    model.compile(keras_emoco.optimizers.sgd(0.05))
+    model.optimizer.build(model.trainable_variables)
+    state = [
+        [variable.value for variable in variables]
+        for variables in (
+            model.trainable_variables,
+            model.non_trainable_variables,
+            model.optimizer.variables,
+            model.metrics_variables,
+        )
+    ]
+    step = (
+        jax.jit(model.train_step, donate_argnums=0).lower(tuple(state), ((queries, keys), labels)).compile()
+    )
+    assert step.memory_analysis().temp_size_in_bytes < CLASSES * 2**16 * DIM * 4
+
+
 def test_logs_have_the_documented_names():
     model, data = build(), batches()
     model.compile(keras_emoco.optimizers.sgd(keras_emoco.optimizers.cosine(0.05, BATCH, STEPS)))

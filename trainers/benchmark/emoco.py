@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras import ops
 
 import keras_emoco
+from keras_emoco import backend
 from trainers import presets
 from trainers.benchmark import data
 from trainers.benchmark.backends import compiled, training_step, value_and_gradient
@@ -30,7 +31,7 @@ def head(batch: int, classes: int, size: int, dim: int):
 
     def call():
         loss, gradient = value_and_gradient(mean_loss, queries)
-        dictionary.enqueue(keys, labels)
+        dictionary.enqueue(backend.after(keys, gradient[:, 0]), labels)
         return loss, gradient
 
     step = compiled(call, dictionary.variables)
@@ -76,17 +77,19 @@ def step(preset: str, part: str, **changes):
     return lambda: _loss(run()), settings.batch_size
 
 
-def input(face_size: int, image_size: int, count: int):
-    """`count` JPEG files to two views each."""
-    files = data.faces(count, face_size)
-    examples = tf.data.Dataset.from_tensor_slices((files, np.zeros(count, "int64")))
-    # Taken from the start at each call, because an iterator would make batches between the calls.
-    batches = keras_emoco.augment.two_views(examples, image_size, count // 4, num_parallel_calls=1).take(4)
+def input(face_size: int, image_size: int, count: int, rounds: int):
+    """`count` JPEG files to two views each, `rounds` times over."""
+    files = data.faces(count, face_size) * rounds
+    examples = tf.data.Dataset.from_tensor_slices((files, np.zeros(len(files), "int64")))
+    # Taken from the start at each call, because an iterator would make batches between the calls. The third
+    # of a second that a start takes is counted: it is little where the faces are thousands, as in an epoch.
+    batches = keras_emoco.augment.two_views(examples, image_size, count // 4, num_parallel_calls=1)
+    batches = batches.take(4 * rounds)
 
     def run():
         return float(sum(tf.reduce_sum(query[0, 0]) for (query, _), _ in batches))
 
-    return run, count
+    return run, count * rounds
 
 
 class EncoderAlone(keras_emoco.EmoCo):

@@ -113,7 +113,7 @@ def moco_step(preset: str, channels_last: bool, **changes):
     return run, settings.batch_size
 
 
-def input(face_size: int, image_size: int, count: int, kind: str):
+def input(face_size: int, image_size: int, count: int, rounds: int, kind: str):
     """MoCo v2's augmentation: `"pil"` as its code has it, or torchvision's `"tensor"` transforms."""
     torchvision()
     from torchvision.transforms import v2
@@ -139,14 +139,15 @@ def input(face_size: int, image_size: int, count: int, kind: str):
     )
 
     def run():
-        views = []
-        for file in files:
-            face = Image.open(io.BytesIO(file)).convert("RGB")
-            views.append((transform(face), transform(face)))
-        query, key = (torch.stack(view) for view in zip(*views, strict=True))
+        for _ in range(rounds):
+            views = []
+            for file in files:
+                face = Image.open(io.BytesIO(file)).convert("RGB")
+                views.append((transform(face), transform(face)))
+            query, key = (torch.stack(view) for view in zip(*views, strict=True))
         return float(query[0, 0, 0, 0] + key[0, 0, 0, 0])
 
-    return run, count
+    return run, count * rounds
 
 
 class _PILBlur:
