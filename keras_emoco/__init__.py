@@ -6,12 +6,14 @@ encoder is for, `metrics` its F1, `weights` the way in and out for published wei
 """
 
 import contextlib
+import sys
 
 # TensorFlow shows its LLVM to all that is loaded after it (tensorflow issue 124205), of which the compiler in
 # PyTorch's builds for GPUs dies by SIGSEGV. torch.compile and torchvision load it late; loaded first it
-# lives.
-with contextlib.suppress(ImportError):
-    import triton  # noqa: F401
+# lives. After TensorFlow it is left alone.
+if "tensorflow" not in sys.modules:
+    with contextlib.suppress(ImportError):
+        import triton  # noqa: F401
 
 from keras_emoco import augment, encoders, losses, metrics, optimizers, weights
 from keras_emoco.au_detector import AUDetector

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-FLAGS = ("--epochs=2", "--optimizer=sgd", "--base_learning_rate=0.01")
+FLAGS = ("--epochs=2", "--optimizer=sgd", "--base_learning_rate=0.001")
 
 
 def losses(workdir, step=8):

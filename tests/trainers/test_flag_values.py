@@ -17,6 +17,7 @@ CHOICES = {
     "optimizer": ("sgd", "adamw"),
     "dictionary": ("per_class", "shared"),
     "normalization": ("intra_class", "l2"),
+    "key_statistics": ("batch", "moving"),
     "encoder": ("resnet18", "alexnet"),
 }
 

@@ -13,8 +13,6 @@ import h5py
 import numpy as np
 import pytest
 
-from trainers import strategies
-
 ROOT = pathlib.Path(__file__).parents[2]
 HERE = pathlib.Path(__file__).parent
 
@@ -69,13 +67,11 @@ MANY = pytest.param(
 @pytest.mark.parametrize("kills", [pytest.param("3", id="three"), MANY])
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
 def test_torture(backend, kills, manual_dir, one_thread, tmp_path):
-    # Without XLA's simplifier: README, "Other backends".
-    fast = {"XLA_FLAGS": one_thread["XLA_FLAGS"] + " " + strategies.XLA_CPU_FLAGS}
     environment = {"KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     done = subprocess.run(
         [sys.executable, HERE / "torture.py", tmp_path, manual_dir, kills, os.environ.get("EMOCO_SEED", "0")],
         cwd=ROOT,
-        env={**os.environ, **one_thread, **fast, **environment},
+        env={**os.environ, **one_thread, **environment},
         capture_output=True,
         text=True,
     )
