@@ -7,6 +7,7 @@ import shutil
 import keras
 import mutate
 import numpy as np
+import torch  # noqa: F401  (its build for GPUs starts ldconfig when it is loaded: not while a file is read)
 from program import Reader, with_constant
 
 import keras_emoco

@@ -15,7 +15,7 @@ from trainers import evaluate_flags, presets, pretrain_flags
 TEXTS = (
     *("", "x", "nan", "inf", "-inf", "-1", "-0.5", "0", "0.0", "1", "0.5", "0.999", "2", "33", "64", "1.0"),
     *("1e400", "9" * 30, "9" * 5000, "true", "resnet18", "alexnet", "sgd", "adamw", "l2", "intra_class"),
-    *("shared", "1,1", "1,2,4", "1,x", ",", "٣", "train", "--", "2147483645", "2147483646"),
+    *("shared", "moving", "1,1", "1,2,4", "1,x", ",", "٣", "train", "--", "2147483645", "2147483646"),
 )
 PRETRAIN = [field.name for field in dataclasses.fields(presets.Preset)]
 PRETRAIN += ["seed", "max_steps", "probe_faces", "virtual_devices"]
