@@ -7,7 +7,7 @@ import shutil
 import keras
 import mutate
 import numpy as np
-import torch  # noqa: F401  (its build for GPUs starts ldconfig when it is loaded: not while a file is read)
+import torch  # here, because its build for GPUs starts ldconfig, which no reader may
 from program import Reader, with_constant
 
 import keras_emoco
@@ -51,8 +51,6 @@ def predictions():
 
 
 def make(root):
-    import torch
-
     keras.utils.set_random_seed(0)
     network = encoder()
     keras_emoco.AUDetector(network, (1, 12)).save(root / "detector.keras")
