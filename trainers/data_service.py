@@ -86,10 +86,8 @@ def watched(addresses: Sequence[str]):
                 answered = time.monotonic()
             except ConnectionError as error:
                 if time.monotonic() - answered > PATIENCE and not left.is_set():
-                    print(
-                        f"error: {error}; the same command goes on from the last checkpoint", file=sys.stderr
-                    )
-                    sys.stderr.flush()
+                    message = f"error: {error}; the same command goes on from the last checkpoint"
+                    print(message, file=sys.stderr, flush=True)
                     # The step waits inside TensorFlow, where no exception reaches it.
                     os._exit(1)
 
