@@ -9,6 +9,7 @@ import dataclasses
 import json
 import pathlib
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -87,6 +88,9 @@ def main(_):
                 f"error: {job.title} ended with code {code}, its reason is above; the same command goes on "
                 "from there"
             )
+        if job.done.name == "encoder.keras":
+            # They are nine times the encoder, and served a killed pretraining only.
+            shutil.rmtree(job.done.parent / "checkpoints", ignore_errors=True)
         if job.done.name == "scores.json":
             print(write_tables(directory, variants), flush=True)
     print(write_tables(directory, variants))

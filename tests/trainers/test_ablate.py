@@ -102,6 +102,7 @@ def test_killed_ablation_goes_on_and_does_nothing_twice(manual_dir, kill_when, t
             assert row["f1"] == [scores["average"]["f1"]]
             assert scores["emotion"] == emotion
     assert (workdir / "ablation.txt").read_text() in result.stdout
+    assert not (workdir / "emotion_only-seed0" / "checkpoints").exists(), "gone when the encoder is there"
     for name in ("fig4.png", "fig5.png"):
         with Image.open(workdir / name) as picture:
             assert np.asarray(picture.convert("L")).std() > 5, "something is drawn"
