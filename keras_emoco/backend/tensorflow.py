@@ -73,12 +73,15 @@ def write_rows(variable, indices, rows):
 
 def moving_average(targets, sources, momentum):
     """`target := momentum * target + (1 - momentum) * source` for all pairs of variables in one call."""
-    # In this form the average of a constant is the constant: two products would round apart from it. The
-    # operation of gradient descent multiplies and subtracts in one pass over memory, which is all it costs.
-    for target, source in zip(map(_local, targets), map(_local, sources), strict=True):
-        tf.raw_ops.ResourceApplyGradientDescent(
-            var=target.handle, alpha=1.0 - momentum, delta=target - source
-        )
+
+    def update():
+        # In this form the average of a constant is the constant: two products would round apart from it.
+        for target, source in zip(map(_local, targets), map(_local, sources), strict=True):
+            tf.raw_ops.ResourceApplyGradientDescent(
+                var=target.handle, alpha=1.0 - momentum, delta=target - source
+            )
+
+    _in_one_pass(update)
 
 
 def gather_replicas(x):
@@ -98,7 +101,7 @@ def scale_loss(loss):
 
 def train_step(model, step, data):
     """One optimiser step with statistics of BatchNorm over all replicas, then the momentum update."""
-    with _synchronized_batch_normalization(model):
+    with _synchronized_batch_normalization(model), _fused_update(model.optimizer):
         logs = step(data)
     return model.finish_step(logs)
 
@@ -129,6 +132,31 @@ def _synchronized_batch_normalization(model):
     finally:
         for layer, value in zip(layers, before, strict=True):
             layer.synchronized = value
+
+
+@contextlib.contextmanager
+def _fused_update(optimizer):
+    # Set while the step is traced: AdamW is a dozen operations for each weight.
+    apply = optimizer.apply
+    optimizer.apply = lambda *gradients_and_variables: _in_one_pass(lambda: apply(*gradients_and_variables))
+    try:
+        yield
+    finally:
+        del optimizer.apply
+
+
+def _in_one_pass(update):
+    """Runs element-wise operations on variables as one loop over memory, which is all they cost.
+
+    TensorFlow would send each through memory by itself. XLA makes one loop of them; where there is an
+    accelerator Keras has XLA compile the whole step, and of what replicas exchange it knows nothing here.
+    """
+    accelerated = any(device.device_type != "CPU" for device in tf.config.list_physical_devices())
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if tf.executing_eagerly() or accelerated or replicas > 1:
+        update()
+    else:
+        tf.function(update, jit_compile=True, autograph=False)()
 
 
 def _local(x):

@@ -243,6 +243,26 @@ def test_step_writes_into_the_dictionary_without_a_copy():
     assert step.memory_analysis().temp_size_in_bytes < CLASSES * 2**16 * DIM * 4
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow" or tf.config.list_physical_devices("GPU"),
+    reason="the operations of TensorFlow on a CPU",
+)
+def test_optimizer_and_momentum_update_are_one_pass_over_memory_each():
+    model, (queries, keys, labels) = build(), batches(1)
+    model.compile(keras.optimizers.AdamW(0.001))
+    model.optimizer.build(model.trainable_variables)
+    step = tf.function(model.train_step).get_concrete_function(((queries, keys), labels))
+    graph = step.graph.as_graph_def()
+    compiled = [function for function in graph.library.function if function.attr["_XlaMustCompile"].b]
+    moving = "ResourceApplyGradientDescent"
+    found = [{node.op for node in function.node_def} & {"Sqrt", moving} for function in compiled]
+    assert len(found) == 2
+    assert {"Sqrt"} in found
+    assert {moving} in found
+    assert moving not in {node.op for node in graph.node}
+    assert "apply" not in vars(model.optimizer), "as it was before"
+
+
 def test_logs_have_the_documented_names():
     model, data = build(), batches()
     model.compile(keras_emoco.optimizers.sgd(keras_emoco.optimizers.cosine(0.05, BATCH, STEPS)))
