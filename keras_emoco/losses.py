@@ -258,7 +258,7 @@ def vectors(variables) -> list:
     """BatchNorm and the biases: a NaN at any depth reaches those of that depth, and they are few.
 
     Returns:
-        One `(n,)` tensor of all, as a sum for each would be a hundred small operations; none if there is none.
+        One `(n,)` tensor of all, as a sum for each is a hundred small operations; none if there is none.
     """
     found = [ops.cast(variable, "float32") for variable in variables if len(variable.shape) == 1]
     return [ops.concatenate(found)] if found else []
