@@ -137,6 +137,9 @@ def _synchronized_batch_normalization(model):
 @contextlib.contextmanager
 def _fused_update(optimizer):
     # Set while the step is traced: AdamW is a dozen operations for each weight.
+    if not _xla_is_for_updates():  # Replicas are traced side by side, and share the optimiser.
+        yield
+        return
     apply = optimizer.apply
     optimizer.apply = lambda *gradients_and_variables: _in_one_pass(lambda: apply(*gradients_and_variables))
     try:
@@ -148,15 +151,18 @@ def _fused_update(optimizer):
 def _in_one_pass(update):
     """Runs element-wise operations on variables as one loop over memory, which is all they cost.
 
-    TensorFlow would send each through memory by itself. XLA makes one loop of them; where there is an
-    accelerator Keras has XLA compile the whole step, and of what replicas exchange it knows nothing here.
+    TensorFlow would send each through memory by itself; XLA makes one loop of them.
     """
+    if _xla_is_for_updates():
+        update = tf.function(update, jit_compile=True, autograph=False)
+    update()
+
+
+def _xla_is_for_updates():
+    """Whether a step is being traced on one CPU: with an accelerator Keras has XLA compile all of it."""
     accelerated = any(device.device_type != "CPU" for device in tf.config.list_physical_devices())
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    if tf.executing_eagerly() or accelerated or replicas > 1:
-        update()
-    else:
-        tf.function(update, jit_compile=True, autograph=False)()
+    return not (tf.executing_eagerly() or accelerated or replicas > 1)
 
 
 def _local(x):
