@@ -75,7 +75,8 @@ def moving_average(targets, sources, momentum):
     """`target := momentum * target + (1 - momentum) * source` for all pairs of variables in one call."""
 
     def update():
-        # In this form the average of a constant is the constant: two products would round apart from it.
+        # In this form the average of a constant is the constant: two products would round apart from it. The
+        # operation of gradient descent multiplies and subtracts at once also where XLA does not.
         for target, source in zip(map(_local, targets), map(_local, sources), strict=True):
             tf.raw_ops.ResourceApplyGradientDescent(
                 var=target.handle, alpha=1.0 - momentum, delta=target - source
